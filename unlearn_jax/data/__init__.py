@@ -1,0 +1,3 @@
+"""One file a data set; `make(...)` returns a `types.Dataset`."""
+
+COMPONENTS = True

@@ -1,0 +1,104 @@
+"""Random streams by name and index, never by the order of calls.
+
+Two kinds live here: typed JAX keys for what happens inside a program, and
+keyed 64-bit hashes of example ids for what is decided on the host (placement,
+order, splits). Both are functions of the named things alone, so adding or
+deleting an example moves no other.
+"""
+
+import hashlib
+
+import jax
+import numpy as np
+
+_MASK = 0xFFFFFFFF
+
+
+def root(seed: int) -> jax.Array:
+  """The typed key that all streams of a run come from."""
+  return jax.random.key(seed)
+
+
+def stream(key: jax.Array, name: str, *indices) -> jax.Array:
+  """The key of stream `name`, at `indices` (integers, traced ones too)."""
+  key = jax.random.fold_in(key, _name_word(name))
+  for index in indices:
+    if isinstance(index, int) and not 0 <= index <= _MASK:
+      # Two words, with a mark between: no shorter index can collide.
+      index = index % 2**64
+      key = jax.random.fold_in(key, index >> 32)
+      key = jax.random.fold_in(key, _name_word('high word'))
+      index = index & _MASK
+    key = jax.random.fold_in(key, index)
+  return key
+
+
+def rows(key: jax.Array, id_words: jax.Array) -> jax.Array:
+  """One key per row, [n], from `id_words` [n, 2]: an example's own stream."""
+
+  def fold(words):
+    return jax.random.fold_in(jax.random.fold_in(key, words[0]), words[1])
+
+  return jax.vmap(fold)(id_words)
+
+
+def id_words(ids: np.ndarray) -> np.ndarray:
+  """[n, 2] uint32 names of `ids`, to be folded into keys on the device."""
+  hashed = hash_ids(ids, 'id words')
+  high = (hashed >> np.uint64(32)).astype(np.uint32)
+  return np.stack([high, hashed.astype(np.uint32)], axis=-1)
+
+
+def hash_ids(ids: np.ndarray, salt: str) -> np.ndarray:
+  """Keyed 64-bit hash of each id, [n] uint64, a function of that id alone.
+
+  Integers are mixed in one vectorized pass (a million take milliseconds);
+  strings go through BLAKE2b one by one. The salt is public: this spreads and
+  shuffles, it hides nothing.
+  """
+  ids = np.asarray(ids)
+  if ids.dtype.kind in 'iu':
+    # Two rounds with independent words of the salt, so that related salts or
+    # sequential ids do not give related hashes.
+    first, second = (
+      np.uint64(int.from_bytes(_blake(f'{salt}/{word}'), 'little'))
+      for word in range(2)
+    )
+    return _mix(_mix(ids.astype(np.uint64) ^ first) ^ second)
+  if ids.dtype.kind in 'UO':
+    key = _blake(salt)
+    hashed = (_blake(str(name), key) for name in ids)
+    return np.frombuffer(b''.join(hashed), '<u8').astype(np.uint64)
+  raise TypeError(f'ids are integers or strings, got {ids.dtype}')
+
+
+def order(ids: np.ndarray, salt: str) -> np.ndarray:
+  """The permutation that puts `ids` in keyed-hash order.
+
+  Survivors of a deletion keep their relative order. Ties (of 64-bit hashes)
+  are broken by the id, never by the position.
+  """
+  hashed = hash_ids(ids, salt)
+  return np.lexsort((np.asarray(ids), hashed))
+
+
+def fraction(ids: np.ndarray, salt: str) -> np.ndarray:
+  """A keyed number in [0, 1) for each id: public splits that never move."""
+  return (hash_ids(ids, salt) >> np.uint64(11)) * 2.0**-53
+
+
+def _mix(z: np.ndarray) -> np.ndarray:
+  """The SplitMix64 step: a bijection of 64-bit words with full avalanche."""
+  with np.errstate(over='ignore'):
+    z = z + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _blake(text: str, key: bytes = b'') -> bytes:
+  return hashlib.blake2b(text.encode(), digest_size=8, key=key).digest()
+
+
+def _name_word(name: str) -> int:
+  return int.from_bytes(_blake(name)[:4], 'little')

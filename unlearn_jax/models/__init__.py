@@ -1,0 +1,3 @@
+"""One file a model; `make(...)` returns a `types.Model`."""
+
+COMPONENTS = True

@@ -1,0 +1,69 @@
+"""A component is a file, found by its name.
+
+`make('models', 'mlp', num_outputs=10)` imports `unlearn_jax/models/mlp.py` and
+calls its `make`. There is no table to edit: adding a file adds the component.
+Names that begin with an underscore are helpers of a folder, not components.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+import unlearn_jax
+from unlearn_jax import errors
+
+
+def kinds() -> tuple[str, ...]:
+  """The component folders: those that say so with `COMPONENTS = True`."""
+  folders = (
+    m.name for m in pkgutil.iter_modules(unlearn_jax.__path__) if m.ispkg
+  )
+  return tuple(
+    name
+    for name in sorted(folders)
+    if getattr(
+      importlib.import_module(f'unlearn_jax.{name}'), 'COMPONENTS', False
+    )
+  )
+
+
+def available(kind: str) -> tuple[str, ...]:
+  """Names of the components of `kind`, sorted."""
+  if kind not in kinds():
+    raise errors.unknown_name('kind of component', kind, kinds())
+  package = importlib.import_module(f'unlearn_jax.{kind}')
+  found = (m.name for m in pkgutil.iter_modules(package.__path__))
+  return tuple(sorted(name for name in found if not name.startswith('_')))
+
+
+def get(kind: str, name: str) -> ModuleType:
+  """The module of a component."""
+  if name not in available(kind):
+    raise errors.unknown_name(f'name in {kind}', name, available(kind))
+  return importlib.import_module(f'unlearn_jax.{kind}.{name}')
+
+
+def make(kind: str, name: str, **kwargs) -> Any:
+  """Builds a component; a keyword it does not take is refused by name."""
+  module = get(kind, name)
+  check_arguments(module.make, f'argument of {kind}/{name}', kwargs)
+  return module.make(**kwargs)
+
+
+def check_arguments(function, what: str, kwargs) -> None:
+  """Refuses keywords that `function` does not take, and missing ones."""
+  parameters = inspect.signature(function).parameters
+  for keyword in kwargs:
+    if keyword not in parameters:
+      raise errors.unknown_argument(what, keyword, parameters)
+  missing = [
+    name
+    for name, parameter in parameters.items()
+    if parameter.default is inspect.Parameter.empty and name not in kwargs
+  ]
+  if missing:
+    raise errors.UnknownArgument(
+      f'missing {what}: {", ".join(missing)}. It takes: {", ".join(parameters)}'
+    )

@@ -1,0 +1,1 @@
+"""Claims and what supports them: run directories, reports, figures."""
