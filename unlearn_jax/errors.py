@@ -59,7 +59,7 @@ def unknown_argument(
 
 
 def _complaint(what: str, name: object, allowed: Iterable[str]) -> str:
-  allowed = sorted(allowed)
+  allowed = sorted(map(str, allowed))
   near = difflib.get_close_matches(str(name), allowed, n=3)
   hint = f' Did you mean {" or ".join(map(repr, near))}?' if near else ''
   return f'unknown {what} {name!r}.{hint} Allowed: {", ".join(allowed)}'

@@ -43,11 +43,6 @@ ObjectiveFn = Callable[[types.Params, types.Batch, jax.Array], Objective]
 StepFn = Callable[..., tuple[TrainState, jax.Array]]
 
 
-def not_stats(path: str) -> bool:
-  """The default choice of what trains: everything but statistics."""
-  return not path.startswith('stats/')
-
-
 def supervised(
   model: types.Model,
   loss: Callable[[jax.Array, jax.Array], jax.Array],
@@ -78,7 +73,7 @@ def supervised(
 def init_state(
   params: types.Params,
   optimizer: optax.GradientTransformation,
-  trainable: trees.Predicate = not_stats,
+  trainable: trees.Predicate = types.not_stats,
 ) -> TrainState:
   """The state before the first step; only what trains has optimizer state."""
   live, _ = trees.partition(params, trainable)
@@ -90,7 +85,7 @@ def make_step(
   optimizer: optax.GradientTransformation,
   *,
   schedule: optimizers_lib.Schedule = optimizers_lib.constant,
-  trainable: trees.Predicate = not_stats,
+  trainable: trees.Predicate = types.not_stats,
 ) -> StepFn:
   """Loss, gradient, update: `step(state, batch, key, progress)`.
 

@@ -154,7 +154,20 @@ class Forward(NamedTuple):
   stats: Params | None = None  # the new 'stats', for models that keep some
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+def not_stats(path: str) -> bool:
+  """Everything but statistics, which the forward pass updates."""
+  return not path.startswith('stats/')
+
+
+class Blocks(NamedTuple):
+  """Parts of a model that are trained one after another and switched off."""
+
+  count: int
+  trainable: Callable[[int], Callable[[str], bool]]  # block (from 1) -> paths
+  at_depth: Callable[[Params, Any], Params]  # only blocks 1..k active
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
   """Two pure functions. What builds them (Flax or not) stays in their file.
 
@@ -163,11 +176,14 @@ class Model:
   `apply` is the same call for those who only want the logits. `key` feeds
   dropout: one key, or one per row so that an example keeps its own randomness
   wherever it stands. `weight` matters only to layers that look across the
-  batch: rows of weight 0 leave no trace in them.
+  batch: rows of weight 0 leave no trace in them. `trainable` says which paths
+  of the parameters a fit may move.
   """
 
   init: Callable[..., Params]
   forward: Callable[..., Forward]
+  trainable: Callable[[str], bool] = not_stats
+  blocks: Blocks | None = None
 
   def apply(
     self,

@@ -1,0 +1,163 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unlearn_jax import errors, keys, registry, trees
+from unlearn_jax.models import _layers
+
+
+def _images(n=4, size=8, channels=3):
+  rng = np.random.default_rng(0)
+  return rng.normal(size=(n, size, size, channels)).astype(np.float32)
+
+
+@pytest.mark.parametrize('window', [1, 3, 5, 7])
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('size', [7, 8])
+def test_im2col_is_a_convolution(window, stride, size):
+  x = _images(size=size)
+  layers = {
+    mode: _layers.Conv(5, window, stride, mode) for mode in _layers.CONV_MODES
+  }
+  params = layers['native'].init(keys.root(0), x)
+  native, shifted = (
+    layers[mode].apply(params, x) for mode in ('native', 'im2col')
+  )
+  assert (
+    native.shape
+    == shifted.shape
+    == (
+      4,
+      -(-size // stride),
+    )
+    * 1
+    + (
+      -(-size // stride),
+      5,
+    )
+  )
+  np.testing.assert_allclose(native, shifted, atol=1e-5)
+
+
+def test_softmax():
+  scores = np.array([[0.0, 1.0, 1e4], [-1e4, 0.0, 0.0]], np.float32)
+  np.testing.assert_allclose(
+    _layers.softmax(scores), jax.nn.softmax(scores), atol=1e-6
+  )
+  # Its gradient too: the subtracted maximum must not enter it.
+  for function in (_layers.softmax, jax.nn.softmax):
+    gradient = jax.grad(lambda s, f=function: f(s)[0])(jnp.array([0.1, 0.7]))
+    np.testing.assert_allclose(gradient, [0.228784, -0.228784], rtol=1e-4)
+
+
+def test_max_pool_leaves_out_an_odd_edge():
+  x = np.arange(25.0).reshape(1, 5, 5, 1)
+  assert _layers.max_pool(x)[0, :, :, 0].tolist() == [[6, 8], [16, 18]]
+
+
+def _batch_norm_model():
+  return registry.make('models', 'resnet', num_outputs=3, width=4, norm='batch')
+
+
+def test_batch_statistics_ignore_padding():
+  """As plain statistics would not: that leak is one that tests must see."""
+  model, x = _batch_norm_model(), _images(6)
+  params = model.init(keys.root(0), x)
+  weight = jnp.array([1.0, 1, 1, 1, 0, 0])
+  forward = jax.jit(lambda x, w: model.forward(params, x, train=True, weight=w))
+  first = forward(x, weight)
+  second = forward(
+    x.__copy__() * (1 + 9 * (weight == 0)[:, None, None, None]), weight
+  )
+  assert trees.bit_diff(first.stats, second.stats).equal
+  assert (first.logits[:4] == second.logits[:4]).all()
+  assert not trees.bit_diff(first.stats, forward(x, None).stats).equal
+  short = model.forward(params, x[:4], train=True)
+  np.testing.assert_allclose(short.logits, first.logits[:4], atol=1e-4)
+
+
+def test_batch_statistics_are_state_that_only_training_moves():
+  model, x = _batch_norm_model(), _images()
+  params = model.init(keys.root(0), x)
+  assert not any(
+    map(model.trainable, trees.flatten({'stats': params['stats']}))
+  )
+  assert model.forward(params, x).stats is None
+  moved = model.forward(params, x, train=True).stats
+  assert trees.digest(moved) != trees.digest(params['stats'])
+  nothing = model.forward(params, x, train=True, weight=jnp.zeros(4)).stats
+  assert trees.bit_diff(nothing, params['stats']).equal
+  # The running mean goes a tenth of the way to the batch's.
+  first = trees.flatten(moved)['stem/norm/batch/mean']
+  kernel = params['stem']['conv']['kernel'].reshape(-1, 4)
+  expected = np.mean(_layers._shifted(x, 3, 1) @ kernel, axis=(0, 1, 2)) / 10
+  np.testing.assert_allclose(first, expected, atol=1e-5)
+
+
+def test_dropout_needs_a_key_and_keeps_the_mean():
+  model = registry.make(
+    'models', 'mlp', num_outputs=2, hidden=(512,), dropout=0.5
+  )
+  x = np.ones((2, 3), np.float32)
+  params = model.init(keys.root(0), x)
+  with pytest.raises(ValueError, match='key'):
+    model.apply(params, x, train=True)
+  dropped = model.forward(params, x, key=keys.root(0), train=True).features
+  plain = model.forward(params, x).features
+  alive = plain[0] > 0
+  kept = (dropped[0] > 0)[alive]
+  assert 0.4 < float(np.mean(kept)) < 0.6
+  np.testing.assert_allclose(
+    dropped[0][alive][kept], 2 * plain[0][alive][kept], rtol=1e-6
+  )
+  assert (dropped[0] != dropped[1]).any()
+
+
+@pytest.mark.parametrize(
+  'name, field, value',
+  [
+    ('cnn', 'conv', 'im2row'),
+    ('resnet', 'depth', 50),
+    ('resnet', 'norm', 'layer'),
+    ('vit', 'variant', 'huge'),
+    ('vit', 'pool', 'max'),
+    ('vit', 'gelu', 'relu'),
+  ],
+)
+def test_wrong_fields_are_refused_with_the_allowed_ones(name, field, value):
+  with pytest.raises(errors.UnknownName, match=f'{value!r}.*Allowed'):
+    registry.make('models', name, num_outputs=2, **{field: value})
+
+
+def test_sizes_that_do_not_divide_are_refused():
+  with pytest.raises(errors.ConfigError, match='heads 5'):
+    registry.make('models', 'vit', num_outputs=2, width=16, heads=5)
+  model = registry.make(
+    'models',
+    'vit',
+    num_outputs=2,
+    patch=3,
+    width=16,
+    heads=2,
+    depth=1,
+    mlp_dim=16,
+  )
+  with pytest.raises(errors.ConfigError, match='patch 3.*8 x 8'):
+    model.init(keys.root(0), _images())
+
+
+@pytest.mark.parametrize(
+  'kwargs, expected',
+  [
+    ({'depth': 18}, 11_173_962),  # the usual CIFAR ResNet-18, whose norms match
+    ({'depth': 18, 'norm': 'batch'}, 11_173_962 + 2 * 4_800),
+    ({'depth': 9}, 6_573_130),
+  ],
+)
+def test_residual_networks_have_their_published_size(kwargs, expected):
+  model = registry.make('models', 'resnet', num_outputs=10, **kwargs)
+  shapes = jax.eval_shape(
+    lambda: model.init(keys.root(0), np.zeros((1, 32, 32, 3), np.float32))
+  )
+  assert trees.count(shapes) == expected

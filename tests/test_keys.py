@@ -1,0 +1,91 @@
+import jax
+import numpy as np
+import pytest
+
+from unlearn_jax import keys
+
+
+def _bits(key):
+  return tuple(np.asarray(jax.random.key_data(key)).ravel().tolist())
+
+
+def test_streams_differ_by_name_and_every_index():
+  root = keys.root(0)
+  streams = [
+    keys.stream(root, 'a'),
+    keys.stream(root, 'b'),
+    keys.stream(root, 'a', 0),
+    keys.stream(root, 'a', 0, 0),
+    keys.stream(root, 'a', 1),
+    keys.stream(root, 'a', 2**32),
+    keys.stream(root, 'a', 2**32 + 1),
+    keys.stream(root, 'a', 1, 1),
+    keys.stream(root, 'a', -1),
+    keys.stream(keys.root(1), 'a'),
+  ]
+  assert len({_bits(key) for key in streams}) == len(streams)
+
+
+def test_a_stream_is_the_same_traced_or_not():
+  root = keys.root(3)
+  traced = jax.jit(lambda i: keys.stream(root, 'step', i))(7)
+  assert _bits(traced) == _bits(keys.stream(root, 'step', 7))
+
+
+def test_hashes_are_those_of_the_first_release():
+  # Placement and order of every trained system hang on these numbers: if this
+  # fails, old work directories no longer mean what they meant.
+  assert keys.hash_ids(np.array([0, 1, -1]), 'salt').tolist() == [
+    13326603259568972481,
+    18435399999212856433,
+    5667777275273353740,
+  ]
+  assert keys.hash_ids(np.array(['a', 'b']), 'salt').tolist() == [
+    8814523281206596670,
+    10051009007377053887,
+  ]
+
+
+@pytest.mark.parametrize('kind', [int, str])
+def test_a_hash_depends_on_its_own_id_alone(kind):
+  ids = np.array([kind(i) for i in range(1000)])
+  whole = keys.hash_ids(ids, 's')
+  assert (keys.hash_ids(ids[::-3], 's') == whole[::-3]).all()
+  assert len(np.unique(whole)) == len(ids)
+  assert (keys.hash_ids(ids, 't') != whole).all()
+
+
+def test_sequential_ids_spread_evenly():
+  ids = np.arange(100_000)
+  for salt in ('a', 'b'):
+    counts = np.bincount(keys.hash_ids(ids, salt) % np.uint64(20))
+    expected = len(ids) / 20
+    chi_squared = ((counts - expected) ** 2 / expected).sum()
+    assert chi_squared < 43.8  # 99.9 % of a chi-squared with 19 degrees
+  fractions = [keys.fraction(ids, salt) for salt in ('a', 'b')]
+  assert abs(np.corrcoef(*fractions)[0, 1]) < 0.02
+  assert fractions[0].min() >= 0 and fractions[0].max() < 1
+
+
+def test_survivors_keep_their_order():
+  ids = np.arange(500)
+  kept = ids[ids % 7 != 0]
+  before = ids[keys.order(ids, 'e')]
+  after = kept[keys.order(kept, 'e')]
+  assert (before[before % 7 != 0] == after).all()
+  # Nor does it matter where in the file they stand.
+  shuffled = np.random.default_rng(0).permutation(kept)
+  assert (shuffled[keys.order(shuffled, 'e')] == after).all()
+
+
+def test_rows_have_keys_of_their_own():
+  words = keys.id_words(np.arange(64))
+  found = keys.rows(keys.root(0), words)
+  assert len({_bits(key) for key in found}) == 64
+  again = keys.rows(keys.root(0), words[::-1])
+  assert _bits(again[0]) == _bits(found[-1])
+
+
+def test_ids_of_another_type_are_refused():
+  with pytest.raises(TypeError, match='float64'):
+    keys.hash_ids(np.array([0.5]), 's')

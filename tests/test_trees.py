@@ -1,0 +1,89 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from unlearn_jax import trees
+
+
+def _tree():
+  return {
+    'layer_10': {'kernel': jnp.arange(6.0).reshape(2, 3)},
+    'layer_2': {'kernel': jnp.ones((3,), jnp.bfloat16)},
+    'step': jnp.int32(4),
+  }
+
+
+def test_flatten_round_trips():
+  tree = _tree()
+  flat = trees.flatten(tree)
+  assert list(flat) == sorted(flat)
+  assert trees.bit_diff(trees.unflatten(flat), tree).equal
+
+
+def test_two_leaves_of_one_name_are_refused():
+  with pytest.raises(ValueError, match='same path'):
+    trees.flatten({'a': {'b': 1}, 'a/b': 2})
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    lambda t: {**t, 'step': jnp.int32(5)},
+    lambda t: {**t, 'step': jnp.uint32(4)},
+    lambda t: {**t, 'step': jnp.int32(4)[None]},
+    lambda t: {**t, 'extra': jnp.zeros(0)},
+    lambda t: {'renamed' if k == 'step' else k: v for k, v in t.items()},
+    lambda t: {**t, 'layer_10': {'kernel': t['layer_10']['kernel'] * -1}},
+    lambda t: {
+      **t,
+      'layer_10': {'kernel': t['layer_10']['kernel'].reshape(3, 2)},
+    },
+  ],
+)
+def test_any_change_changes_the_digest_and_is_reported(change):
+  tree = _tree()
+  changed = change(tree)
+  assert trees.digest(changed) != trees.digest(tree)
+  assert not trees.bit_diff(tree, changed).equal
+
+
+def test_the_digest_sees_bits_not_values():
+  zero, minus_zero = {'a': np.float32(0.0)}, {'a': np.float32(-0.0)}
+  assert trees.digest(zero) != trees.digest(minus_zero)
+  nan = {'a': np.full(3, np.nan, np.float32)}
+  assert trees.digest(nan) == trees.digest({'a': np.copy(nan['a'])})
+  assert trees.bit_diff(nan, nan).equal
+
+
+def test_the_digest_does_not_depend_on_where_the_arrays_live():
+  tree = _tree()
+  assert trees.digest(jax.device_get(tree)) == trees.digest(tree)
+  assert trees.digest({'k': jax.random.key(3)}) == trees.digest(
+    {'k': jax.random.key(3)}
+  )
+
+
+def test_the_difference_says_where_and_how_much():
+  left, right = _tree(), _tree()
+  right['layer_10']['kernel'] = right['layer_10']['kernel'].at[0, 1].add(0.5)
+  del right['step']
+  report = trees.bit_diff(left, right)
+  assert report.problems == (
+    'layer_10/kernel: 1 of 6 differ, by at most 0.5',
+    'step: only on the left',
+  )
+
+
+def test_partition_and_merge():
+  tree = _tree()
+  chosen, rest = trees.partition(tree, lambda p: p.startswith('layer_1'))
+  assert list(chosen) == ['layer_10/kernel']
+  assert trees.bit_diff(trees.merge(chosen, rest), tree).equal
+
+
+def test_sizes():
+  assert trees.count(_tree()) == 10
+  assert trees.nbytes(_tree()) == 24 + 6 + 4
+  assert trees.all_finite(_tree())
+  assert not trees.all_finite({'a': jnp.array([1.0, jnp.inf])})

@@ -1,0 +1,62 @@
+"""Random changes of images, each example from a key of its own.
+
+An augmentation maps (keys [batch], images [batch, h, w, c]) to images. Because
+the key belongs to the example, what happens to it does not depend on who else
+is in the batch.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from unlearn_jax import errors, keys
+
+Augment = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def make(options: Mapping[str, Any]) -> Augment | None:
+  """`{'shift': 2, 'flip': True}` in this order; None when nothing is asked."""
+  for name in options:
+    if name not in _AUGMENTS:
+      raise errors.unknown_name('augmentation', name, _AUGMENTS)
+  chosen = [(name, value) for name, value in options.items() if value]
+  if not chosen:
+    return None
+
+  def augment(row_keys, x):
+    def one(key, image):
+      for name, value in chosen:
+        image = _AUGMENTS[name](keys.stream(key, name), image, value)
+      return image
+
+    return jax.vmap(one)(row_keys, x)
+
+  return augment
+
+
+def _shift(key, image, pixels):
+  """Moves the image by up to `pixels` in each direction; zeros come in."""
+  padded = jnp.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)))
+  start = jax.random.randint(key, (2,), 0, 2 * pixels + 1)
+  return jax.lax.dynamic_slice(padded, (*start, 0), image.shape)
+
+
+def _flip(key, image, _):
+  """Mirrors left and right, every other time."""
+  return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
+
+
+def _invert(key, image, _):
+  """Turns a normalized image into its negative, every other time."""
+  return jnp.where(jax.random.bernoulli(key), -image, image)
+
+
+def _gain(key, image, strength):
+  """Multiplies contrast by up to 1 + `strength`, or divides by it."""
+  power = jax.random.uniform(key, minval=-1.0, maxval=1.0)
+  return image * (1.0 + strength) ** power
+
+
+_AUGMENTS = {'shift': _shift, 'flip': _flip, 'invert': _invert, 'gain': _gain}

@@ -1,0 +1,202 @@
+"""Devices: meshes, simulated hosts, clusters, and what this machine is.
+
+Nothing here wakes the backend at import time: `simulate` and `join_cluster`
+have to come before anything that does.
+"""
+
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from unlearn_jax import errors
+
+# Read from the environment by XLA, cuDNN or libtpu, and able to move a bit.
+_ENVIRONMENT = (
+  'NPROC',
+  'XLA_FLAGS',
+  'LIBTPU_INIT_ARGS',
+  'NVIDIA_TF32_OVERRIDE',
+  'TF_CUDNN_DETERMINISTIC',
+)
+# Settings of jax with the same power.
+_CONFIG = (
+  'jax_enable_x64',
+  'jax_default_matmul_precision',
+  'jax_default_prng_impl',
+  'jax_threefry_partitionable',
+  'jax_random_seed_offset',
+  'jax_disable_jit',
+)
+_LAUNCHER_COUNTS = ('SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
+
+
+def make_mesh(
+  axes: Mapping[str, int],
+  *,
+  explicit: bool = False,
+  devices: Sequence[jax.Device] | None = None,
+) -> jax.sharding.Mesh:
+  """A mesh with these axes, such as {'data': 4, 'model': 2}.
+
+  Args:
+    axes: size of each axis by name, the slowest first.
+    explicit: shardings are part of the types; otherwise the compiler chooses.
+    devices: what to build on, all by default; the first ones are taken when
+      there are more than the axes need.
+  """
+  devices = jax.devices() if devices is None else devices
+  wrong = {name: size for name, size in axes.items() if size < 1}
+  if wrong or not axes:
+    raise errors.ConfigError(f'mesh axes are positive sizes, got {dict(axes)}')
+  needed = math.prod(axes.values())
+  if needed > len(devices):
+    raise errors.ConfigError(
+      f'mesh {dict(axes)} needs {needed} devices, {len(devices)} available'
+    )
+  kind = jax.sharding.AxisType
+  return jax.make_mesh(
+    tuple(axes.values()),
+    tuple(axes),
+    axis_types=((kind.Explicit if explicit else kind.Auto),) * len(axes),
+    devices=devices[:needed],
+  )
+
+
+def simulate(count: int) -> None:
+  """Makes this process see `count` CPU devices, and nothing else.
+
+  Raises `ConfigError` when jax is already running with something else. NPROC
+  is raised to `count`: XLA takes the larger of the two for its thread pool, so
+  that a smaller one would not be what is in force.
+  """
+  if count < 1:
+    raise errors.ConfigError(f'cannot simulate {count} devices')
+  try:
+    jax.config.update('jax_num_cpu_devices', count)
+  except RuntimeError as error:
+    have = f'{jax.device_count()} {jax.default_backend()} device(s)'
+    if have == f'{count} cpu device(s)':
+      return
+    raise errors.ConfigError(
+      f'cannot simulate {count} devices: jax is already running with {have}. '
+      'Call simulate() before anything that uses jax.'
+    ) from error
+  jax.config.update('jax_platforms', 'cpu')
+  os.environ['NPROC'] = str(max(count, int(os.environ.get('NPROC', 1))))
+
+
+def join_cluster(
+  coordinator: str | None = None,
+  num_processes: int | None = None,
+  process_id: int | None = None,
+) -> bool:
+  """Joins the processes of a cluster, once, before jax is used.
+
+  Args:
+    coordinator: 'host:port' of process 0. Give all three, or none: then the
+      cluster is found from its launcher (TPU, Slurm, Open MPI).
+    num_processes: how many processes there are.
+    process_id: which one this is, from 0.
+
+  Returns:
+    Whether this process is part of a cluster.
+  """
+  given = {
+    'coordinator': coordinator,
+    'num_processes': num_processes,
+    'process_id': process_id,
+  }
+  missing = [name for name, value in given.items() if value is None]
+  if missing and len(missing) < len(given):
+    raise errors.ConfigError(
+      f'a cluster needs all of {", ".join(given)}, or none to detect it; '
+      f'missing: {", ".join(missing)}'
+    )
+  if jax.distributed.is_initialized():
+    return True
+  if missing:
+    return _join_detected()
+  if not coordinator.rpartition(':')[2].isdigit():
+    raise errors.ConfigError(f'coordinator is host:port, got {coordinator!r}')
+  try:
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+  except (ValueError, RuntimeError) as error:
+    raise errors.ConfigError(f'cannot join {given}: {error}') from error
+  return True
+
+
+def is_lead() -> bool:
+  """Whether this process is the one that writes what all share."""
+  return jax.process_index() == 0
+
+
+def fingerprint() -> dict[str, Any]:
+  """What decides the bits of a result besides the program, as JSON holds it.
+
+  Variables of the environment are as they stand now: XLA read them when jax
+  started.
+  """
+  device = jax.devices()[0]
+  return {
+    'jax': jax.__version__,
+    'jaxlib': jax.lib.__version__,
+    'platform': device.platform,
+    'platform_version': device.client.platform_version,
+    'device_kind': device.device_kind,
+    'device_count': jax.device_count(),
+    'process_count': jax.process_count(),
+    'cores': usable_cores(),
+    'cpu_model': cpu_model(),
+    'machine': platform.machine(),
+    **{name: os.environ.get(name) for name in _ENVIRONMENT},
+    **{name: getattr(jax.config, name) for name in _CONFIG},
+  }
+
+
+def describe() -> str:
+  """The machine in one line, for logs."""
+  seen = fingerprint()
+  return (
+    f'jax {seen["jax"]}, {seen["device_count"]} x {seen["device_kind"]} in '
+    f'{seen["process_count"]} process(es), {seen["cores"]} cores of '
+    f'{seen["cpu_model"]}, NPROC={seen["NPROC"]}'
+  )
+
+
+def usable_cores() -> int:
+  """Cores this process may run on."""
+  if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+  """The name of the processor, or its architecture where none is given."""
+  try:
+    with open('/proc/cpuinfo') as file:
+      for line in file:
+        if line.startswith('model name'):
+          return line.partition(':')[2].strip()
+  except FileNotFoundError:  # No Linux.
+    pass
+  return platform.processor() or platform.machine()
+
+
+def _join_detected() -> bool:
+  try:
+    jax.distributed.initialize()
+  except ValueError as error:
+    # How jax says that no launcher was found. It has no call to ask that.
+    if 'coordinator_address should be defined' in str(error):
+      return False
+    raise errors.ConfigError(f'cannot join a cluster: {error}') from error
+  except RuntimeError as error:
+    # jax is running, too late to join. An error only if there is a cluster.
+    if any(int(os.environ.get(name, 1)) > 1 for name in _LAUNCHER_COUNTS):
+      raise errors.ConfigError(f'cannot join a cluster: {error}') from error
+    return jax.process_count() > 1
+  return True
