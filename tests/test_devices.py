@@ -25,9 +25,10 @@ def _start(code: str, *arguments, **environment) -> subprocess.Popen:
 
 
 def _result(child: subprocess.Popen) -> dict:
-  out, err = child.communicate(timeout=60)
+  """What the child printed last; stderr, as Gloo talks on stdout."""
+  _, err = child.communicate(timeout=60)
   assert child.returncode == 0, err
-  return json.loads(out)
+  return json.loads(err.splitlines()[-1])
 
 
 def test_a_mesh_names_what_it_needs():
@@ -49,8 +50,7 @@ def test_a_mesh_names_what_it_needs():
 def test_eight_simulated_devices_compute_sharded():
   result = _result(
     _start("""
-    import json, os
-    import unlearn_jax
+    import json, sys
     from unlearn_jax import devices, errors
     devices.simulate(8)
     devices.simulate(8)  # Again, before jax is up: the last one counts.
@@ -74,7 +74,8 @@ def test_eight_simulated_devices_compute_sharded():
       devices.simulate(4)
     except errors.ConfigError as error:
       refused = str(error)
-    print(json.dumps([whole, part, refused, devices.fingerprint()]))
+    seen = [whole, part, refused, devices.fingerprint()]
+    print(json.dumps(seen), file=sys.stderr)
   """)
   )
   (ids, spec), (part, _), refused, seen = result
@@ -88,11 +89,11 @@ def test_importing_does_not_wake_the_backend():
   # Simulating works only as long as nothing has.
   seen = _result(
     _start("""
-    import json
+    import json, sys
     from unlearn_jax import checkpoints, devices
     from unlearn_jax.study import progress, writer
     devices.simulate(2)
-    print(json.dumps(devices.fingerprint()))
+    print(json.dumps(devices.fingerprint()), file=sys.stderr)
   """)
   )
   assert seen['device_count'] == 2
@@ -101,7 +102,7 @@ def test_importing_does_not_wake_the_backend():
 
 _MEMBER = """
   import json, sys
-  from unlearn_jax import checkpoints, devices
+  from unlearn_jax import checkpoints, devices, errors
   port, me, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
   joined = devices.join_cluster(f'localhost:{port}', 2, me)
   again = devices.join_cluster(f'localhost:{port}', 2, me)
@@ -118,18 +119,20 @@ _MEMBER = """
     )
   )(rows)
   gathered = multihost_utils.process_allgather(np.int32([me]))
-  # One process saves alone, the other does not take part.
-  if me == 1:
+  # The lead saves alone, the other would lose its data and is refused.
+  refused = ''
+  try:
     checkpoints.save(folder, {'x': np.ones(3)}, {'by': me})
-    assert checkpoints.load(folder)[1] == {'by': 1}
+  except errors.CheckpointError as error:
+    refused = str(error)
   multihost_utils.sync_global_devices('saved')
   print(json.dumps({
     'joined': [joined, again], 'lead': devices.is_lead(),
     'processes': devices.fingerprint()['process_count'],
     'total': float(total.addressable_data(0)[0]),
     'gathered': np.asarray(gathered).ravel().tolist(),
-    'meta': checkpoints.load(folder)[1],
-  }))
+    'loaded': checkpoints.load(folder)[1], 'refused': refused,
+  }), file=sys.stderr)
 """
 
 
@@ -148,23 +151,26 @@ def test_two_processes_join_and_agree(tmp_path):
       member.kill()
       member.wait()
   assert [result.pop('lead') for result in results] == [True, False]
+  refusals = [result.pop('refused') for result in results]
+  assert refusals[0] == '' and 'only the lead saves' in refusals[1]
   for result in results:
     assert result == {
       'joined': [True, True],
       'processes': 2,
       'total': 21.0,
       'gathered': [0, 1],
-      'meta': {'by': 1},
+      'loaded': {'by': 0},
     }
 
 
 def test_no_cluster_is_no_error():
   code = """
+    import sys
     from unlearn_jax import devices
     assert devices.join_cluster() is False  # Before jax is running ..
     assert devices.is_lead()
     assert devices.join_cluster() is False  # .. and after.
-    print('{}')
+    print('{}', file=sys.stderr)
   """
   assert _result(_start(code)) == {}
 
@@ -184,12 +190,13 @@ def test_half_a_cluster_is_an_error(monkeypatch):
 
 def test_a_coordinator_alone_in_the_environment_is_an_error():
   code = """
+    import sys
     from unlearn_jax import devices, errors
     try:
       devices.join_cluster()
     except errors.ConfigError as error:
       assert 'Number of processes' in str(error), error
-      print('{}')
+      print('{}', file=sys.stderr)
   """
   child = _start(code, JAX_COORDINATOR_ADDRESS='localhost:1')
   assert _result(child) == {}

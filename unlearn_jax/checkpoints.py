@@ -7,8 +7,9 @@ checkpoint is written under a temporary name, synced file by file and renamed,
 and a sealed `checkpoint.json` beside the arrays holds a SHA-256 of every file,
 checked before Orbax reads any, and the digest of the tree, checked after.
 
-A process saves and loads for itself: there is no barrier between processes,
-and two of them must not share a path.
+There is no barrier between processes. Each loads for itself, and of a cluster
+only the lead saves: Orbax writes host arrays in process 0 and, in the others,
+finishes without them and without an error.
 """
 
 import contextlib
@@ -53,6 +54,10 @@ def save(
     `trees.digest` of the tree.
   """
   path = _absolute(path)
+  if jax.process_index() != 0:
+    raise errors.CheckpointError(
+      f'process {jax.process_index()} cannot save {path}: only the lead saves'
+    )
   _check_target(path, overwrite)
   leaves = {
     name: _host(name, leaf) for name, leaf in trees.flatten(tree).items()

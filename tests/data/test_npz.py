@@ -140,6 +140,8 @@ def test_ids_by_row_must_be_asked_for(tmp_path):
   del arrays['id']
   with pytest.raises(errors.DataError, match="must be yours.*ids='row'"):
     load(tmp_path, arrays)
+  with pytest.raises(errors.DataError, match='disagree'):
+    load(tmp_path, {'x': 1.0, 'y': 1}, ids='row')
   assert load(tmp_path, arrays, ids='row').ids.tolist() == list(range(15))
 
 

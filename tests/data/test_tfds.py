@@ -66,12 +66,20 @@ def test_reading_lazily_is_the_same(folder, monkeypatch):
   assert lazy.take([]).x.shape == (0, 4, 4, 1)
 
 
-def test_not_prepared_fails_at_once_without_the_network(tmp_path, monkeypatch):
-  def no_network(*_):
+@pytest.fixture
+def no_network(monkeypatch):
+  def refuse(*_):
     raise AssertionError('asked the network')
 
-  monkeypatch.setattr(socket, 'getaddrinfo', no_network)
-  monkeypatch.setattr(socket.socket, 'connect', no_network)
+  monkeypatch.setattr(socket, 'getaddrinfo', refuse)
+  monkeypatch.setattr(socket.socket, 'connect', refuse)
+
+
+def test_reading_asks_no_network(folder, no_network):
+  assert len(load(folder)) == 12
+
+
+def test_not_prepared_fails_at_once(tmp_path, no_network):
   start = time.perf_counter()
   with pytest.raises(
     errors.DataNotFound, match=r'mnist was not.*\[tfds-prepare\].*python -c'
@@ -97,11 +105,15 @@ def test_versions(tmp_path):
   assert len(load(tmp_path, dataset='tiny:2.0.0')) == 6
 
 
-def test_images_of_other_shapes_are_refused_by_row(tmp_path):
+@pytest.mark.parametrize('chunk', [1, 1024])
+@pytest.mark.parametrize('in_memory', [True, False])
+def test_images_of_other_shapes_are_refused_by_row(
+  tmp_path, monkeypatch, chunk, in_memory
+):
+  monkeypatch.setattr('unlearn_jax.data.tfds._CHUNK', chunk)
   tiny_tfds.prepare(tmp_path, shapes=((4, 4, 1), (5, 4, 1)), sizes=(2, 1))
-  for in_memory in (True, False):
-    with pytest.raises(errors.DataError, match='__1: an image is not'):
-      load(tmp_path, in_memory=in_memory)
+  with pytest.raises(errors.DataError, match='__1: an image is not'):
+    load(tmp_path, in_memory=in_memory)
 
 
 def test_classes_out_of_range_are_refused_by_row(folder):
@@ -109,15 +121,27 @@ def test_classes_out_of_range_are_refused_by_row(folder):
     load(folder, num_classes=2)
 
 
-@pytest.mark.parametrize('spoil', [lambda b: b[:-1000], lambda b: None])
+@pytest.mark.parametrize(
+  'spoil',
+  [
+    lambda data: data[: len(data) // 2],
+    lambda data: data[:400] + b'damaged' + data[407:],
+    lambda data: b'',
+  ],
+)
 def test_a_damaged_file_is_refused(tmp_path, spoil):
-  tiny_tfds.prepare(tmp_path, sizes=(300, 5))
+  tiny_tfds.prepare(tmp_path, sizes=(100, 5))
   (file,) = tmp_path.glob('tiny/1.0.0/tiny-train*')
-  rest = spoil(file.read_bytes()[: 64 * 1024])
-  file.unlink()
-  if rest is not None:
-    file.write_bytes(rest)
+  file.write_bytes(spoil(file.read_bytes()))
   with pytest.raises(errors.DataError, match='cannot be read'):
+    load(tmp_path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+  tiny_tfds.prepare(tmp_path)
+  (file,) = tmp_path.glob('tiny/1.0.0/tiny-train*')
+  file.unlink()
+  with pytest.raises(errors.DataError, match='cannot be read.*tiny-train'):
     load(tmp_path)
 
 

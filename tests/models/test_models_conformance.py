@@ -95,7 +95,7 @@ def test_trains_on_digits(name):
   data = registry.make('data', 'digits', split='train')
   data = data.subset(np.arange(512))
   before = model.init(keys.stream(keys.root(0), 'init'), data.take([0]).x)
-  for chunk in training.fit(
+  for last in training.fit(
     model,
     data,
     optimizer=optimizers.make('adam', learning_rate=0.01),
@@ -104,7 +104,7 @@ def test_trains_on_digits(name):
     seed=0,
   ):
     pass
-  after = chunk.state.params
+  after = last.state.params
   assert training.evaluate(model, after, data)['accuracy'] > 0.6
   frozen = trees.partition(before, lambda p: not model.trainable(p))[0]
   still = trees.partition(after, lambda p: not model.trainable(p))[0]

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -7,6 +8,7 @@ from unlearn_jax import errors, keys, registry, trees
 from unlearn_jax.models import _vit_weights
 
 WIDTH, HEADS, DEPTH, MLP, PATCH, CHANNELS = 12, 3, 11, 20, 4, 3
+PARITY = 2e-5  # float32 against float64
 SIZES = {
   'width': WIDTH,
   'heads': HEADS,
@@ -18,7 +20,7 @@ SIZES = {
 
 def _augreg_tensors(rng, tokens=5):
   def draw(*shape):
-    return rng.normal(scale=0.3, size=shape).astype(np.float32)
+    return rng.normal(scale=0.5, size=shape).astype(np.float32)
 
   t = {
     'embedding/kernel': draw(PATCH, PATCH, CHANNELS, WIDTH),
@@ -50,7 +52,7 @@ def _augreg_tensors(rng, tokens=5):
 
 def _hugging_face_tensors(rng, tokens=5):
   def draw(*shape):
-    return rng.normal(scale=0.3, size=shape).astype(np.float32)
+    return rng.normal(scale=0.5, size=shape).astype(np.float32)
 
   t = {
     'vit.embeddings.cls_token': draw(1, 1, WIDTH),
@@ -94,7 +96,7 @@ def _features(path, image, **fields):
     'models', 'vit', num_outputs=4, weights=str(path), **{**SIZES, **fields}
   )
   params = model.init(keys.root(0), image[None])
-  return model.features(params, image[None])[0], params
+  return jax.jit(model.features)(params, image[None])[0], params
 
 
 def test_augreg_files_give_the_reference_features(tmp_path):
@@ -103,7 +105,7 @@ def test_augreg_files_give_the_reference_features(tmp_path):
   np.savez(path, **tensors)
   features, _ = _features(path, _image())
   expected = vit_reference.augreg(tensors, _image(), HEADS, DEPTH)
-  np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(features, expected, atol=PARITY)
 
 
 @pytest.mark.parametrize('prefix', ['vit.', ''])
@@ -114,10 +116,10 @@ def test_hugging_face_files_give_the_reference_features(tmp_path, prefix):
   safetensors.numpy.save_file(named, path)
   features, _ = _features(path, _image(), gelu='exact', norm_eps=1e-12)
   expected = vit_reference.hugging_face(tensors, _image(), HEADS, DEPTH)
-  np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(features, expected, atol=PARITY)
   # The fields matter: with the other gelu the features are others.
   other, _ = _features(path, _image(), gelu='tanh', norm_eps=1e-12)
-  assert np.abs(other - features).max() > 1e-4
+  assert np.abs(other - features).max() > 3 * PARITY
 
 
 def test_our_own_files_round_trip_bit_for_bit(tmp_path):

@@ -99,7 +99,7 @@ def check_inputs(
   if x.dtype.kind == 'f':
     wrong = ~(np.abs(x) <= LARGEST)  # NaN fails this comparison too
     refuse(
-      wrong.reshape(len(x), -1).any(1),
+      wrong.any(axis=tuple(range(1, x.ndim))),
       'an input is NaN, infinite or beyond float32',
       where=where,
       rows=rows,

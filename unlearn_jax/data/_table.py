@@ -54,9 +54,9 @@ class Table:
     cells = self.strings(column)
     absent = np.array([cell == '' for cell in cells], bool)
     try:
-      values = np.array([float(cell or 0) for cell in cells])
+      values = np.array([_number(cell) for cell in cells])
     except ValueError:
-      wrong = [not _is_number(cell or '0') for cell in cells]
+      wrong = [not _is_number(cell) for cell in cells]
       self._refuse(
         np.array(wrong),
         f'column {column!r} holds {cells[wrong.index(True)]!r}, not a number',
@@ -114,9 +114,15 @@ def _read(path, delimiter, comment, strip):
   return rows, lines
 
 
+def _number(cell):
+  if '_' in cell:
+    raise ValueError(cell)  # Python would read 1_0 as ten
+  return float(cell or 0)
+
+
 def _is_number(cell):
   try:
-    float(cell)
+    _number(cell)
   except ValueError:
     return False
   return True

@@ -53,7 +53,7 @@ def make(
   arrays = _read(pathlib.Path(file))
   x, y = arrays['x'], arrays['y']
   shapes = {key: list(array.shape) for key, array in arrays.items()}
-  if len({tuple(shape[:1]) for shape in shapes.values()}) > 1:
+  if x.ndim == 0 or len({tuple(s[:1]) for s in shapes.values()}) > 1:
     raise errors.DataError(f'{where}: shapes disagree on the rows: {shapes}')
   width = y.shape[1] if y.ndim > 1 else 1
   whole = _checks.from_arrays(
@@ -76,15 +76,14 @@ def make(
 def _read(path):
   """The arrays `x`, `y` and those of `id`, `owner` that the file has."""
   try:
-    with np.load(path, allow_pickle=False) as archive:
-      if not isinstance(archive, np.lib.npyio.NpzFile):
+    with open(path, 'rb') as f:
+      archive = np.load(f, allow_pickle=False)
+      if isinstance(archive, np.ndarray):
         raise errors.DataError(f'{path} is one array, not an .npz of several')
-      arrays = {
-        key: archive[key]
-        for key in ('x', 'y', 'id', 'owner')
-        if key in archive.files
-      }
       present = archive.files
+      arrays = {
+        key: archive[key] for key in ('x', 'y', 'id', 'owner') if key in present
+      }
   except FileNotFoundError as e:
     raise errors.DataNotFound(f'there is no file {path}') from e
   except errors.DataError:

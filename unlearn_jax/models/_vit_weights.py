@@ -101,7 +101,15 @@ def save(path: str, params: types.Params, metadata: dict[str, str]) -> None:
   safetensors.save_file(arrays, path, metadata=metadata)
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def metadata(path: str) -> dict[str, str]:
+  """What `save` was given to write beside the tensors."""
+  import safetensors
+
+  with safetensors.safe_open(_located(path), 'numpy') as file:
+    return file.metadata()
+
+
+def _located(path: str) -> str:
   if path in PACKAGED:
     folder = resources.files('unlearn_jax') / 'models' / 'weights'
     path = str(folder / PACKAGED[path])
@@ -109,10 +117,15 @@ def _read(path: str) -> dict[str, np.ndarray]:
     raise errors.DataNotFound(
       f'no file {path}; packaged backbones: {", ".join(PACKAGED)}'
     )
+  return path
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+  path = _located(path)
   if path.endswith('.npz'):
     try:
-      with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+      with open(path, 'rb') as file:  # np.load leaves a damaged one open
+        return dict(np.load(file, allow_pickle=False))
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
       raise errors.CheckpointError(f'{path} is no .npz: {error}') from error
   import safetensors

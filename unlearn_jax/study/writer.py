@@ -36,6 +36,7 @@ from unlearn_jax import devices, errors
 
 _LOCK = 'unlearn_jax.lock'
 _METRICS = 'metrics.jsonl'
+_EVENTS = 'events.out.tfevents.*'
 # As JSON writes them where it may; `float` reads them back.
 _NOT_FINITE = {'nan': 'NaN', 'inf': 'Infinity', '-inf': '-Infinity'}
 _PACKAGES = (
@@ -123,8 +124,8 @@ class Writer:
     with self._naming():
       _append(self._metrics, _line(row))
     if self._events:
-      for name, value in row.items() - {('step', row['step'])}:
-        self._events.add_scalar(name, value, row['step'])
+      for name in row.keys() - {'step'}:
+        self._events.add_scalar(name, row[name], row['step'])
 
   def summary(self, values: Mapping[str, Any]) -> None:
     """Writes `<workdir>/<binary>.json`, whole or not at all."""
@@ -166,7 +167,7 @@ class Writer:
       'binary': self._binary,
       'argv': self._argv,
       'versions': _versions(),
-      'git': _revision(),
+      'git': _revision(os.path.dirname(__file__)),
       'machine': devices.fingerprint(),
       'started': _now(),
       'earlier': [],
@@ -210,7 +211,7 @@ class Writer:
   def _clear(self, binary: str) -> None:
     """Removes the files of a run; last the one that says there is a run."""
     names = (_METRICS, f'{binary}.json', 'status.json', 'run.json')
-    events = self.workdir.glob('events.out.tfevents.*')
+    events = self.workdir.glob(_EVENTS)
     for path in (*events, *(self.workdir / name for name in names)):
       path.unlink(missing_ok=True)
 
@@ -232,7 +233,13 @@ class Writer:
 
   def _open_events(self, purge_step: int | None = None) -> None:
     if self._make_events:
-      self._events = self._make_events(str(self.workdir), purge_step=purge_step)
+      # Files of one second would have one name, and the second erase the first.
+      number = len(list(self.workdir.glob(_EVENTS)))
+      self._events = self._make_events(
+        str(self.workdir),
+        purge_step=purge_step,
+        filename_suffix=f'.{number}',
+      )
 
   def _close_events(self) -> None:
     if self._events:
@@ -405,12 +412,12 @@ def _versions() -> dict[str, str | None]:
   return versions
 
 
-def _revision() -> dict[str, Any] | None:
-  """The commit of the clone this package runs from; None outside of one."""
+def _revision(folder: str | os.PathLike) -> dict[str, Any] | None:
+  """The commit of the clone that the package in `folder` belongs to, if any."""
 
   def git(*arguments):
     return subprocess.run(
-      ['git', '-C', os.path.dirname(__file__), *arguments],
+      ['git', '-C', folder, *arguments],
       check=True,
       capture_output=True,
       text=True,

@@ -1,0 +1,25 @@
+"""A small MLP on the 8 x 8 digits that come with scikit-learn.
+
+  python experiments/fit.py --config=configs/mlp_digits.py --workdir=/tmp/mlp
+
+Expected: TODO test accuracy. Variants: `:smoke`, a few steps for tests.
+"""
+
+from unlearn_jax import experiment
+
+
+def get_config(variant=''):
+  c = experiment.fit_config()
+  c.data.name = 'digits'
+  c.model.name = 'mlp'
+  c.model.hidden = (128, 64)
+  c.optimizer.learning_rate = 3e-3
+  c.schedule.name = 'cosine'
+  c.schedule.warmup = 0.05
+  c.batch_size = 64
+  c.epochs = 40
+  c.eval_every = 10
+  c.checkpoint_every = 10
+  if variant == 'smoke':
+    c.rows, c.epochs, c.eval_every, c.checkpoint_every = 64, 1, 1, 1
+  return c.lock()
