@@ -26,6 +26,7 @@ BASE = [
   'matplotlib>=3.9',  # figures
   'safetensors>=0.5',  # weights of backbones
   'tqdm>=4.66',  # progress on a terminal; tensorflow-datasets brings it
+  'pillow>=11.0',  # images of tensorflow-datasets; matplotlib brings it
   'importlib-resources>=6.0',  # tensorflow-datasets needs but misses it
 ]
 EXTRAS = {

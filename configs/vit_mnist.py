@@ -17,6 +17,7 @@ def get_config(variant=''):
   c = experiment.fit_config()
   c.data.name = 'mnist'
   c.data.folder = config_dict.placeholder(str)
+  c.data.verify = True  # False: other files of the same format
   c.model.name = 'vit'
   c.model.variant = 'micro'
   c.model.patch = 7

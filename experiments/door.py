@@ -12,24 +12,14 @@ from unlearn_jax import errors
 
 
 def run(
-  main: Callable[[list[str]], None], required: Sequence[str] = ()
+  main: Callable[[], None], required: Sequence[str] = ('workdir',)
 ) -> None:
   """Parses the flags and runs `main`; what went wrong is one line, exit 1."""
   flags.mark_flags_as_required(required)
-
-  def guarded(argv):
-    if len(argv) > 1:
-      raise app.UsageError(f'unexpected arguments: {argv[1:]}')
-    try:
-      main(argv)
-    except errors.UnlearnError as error:
-      logging.debug('', exc_info=True)  # --verbosity=1 shows where
-      sys.exit(f'{type(error).__name__}: {error}')
-
   logging.set_verbosity(logging.INFO)
   # Which accelerators jax looked for and did not find is no news.
   python_logging.getLogger('jax').setLevel(python_logging.WARNING)
-  app.run(guarded)
+  app.run(lambda argv: _guarded(main), flags_parser=_parse)
 
 
 def config(name: str) -> str:
@@ -44,13 +34,33 @@ def show(summary: dict[str, Any], path: str) -> None:
   print(f'{"summary":24}{path}')
 
 
+def _parse(argv: list[str]) -> list[str]:
+  """The usual parser, with a misspelt setting told in one line."""
+  try:
+    rest = app.parse_flags_with_usage(argv)
+  except AttributeError as error:  # of ConfigDict, with the near matches
+    # The message comes with its line ends and quotes escaped.
+    reason = str(error).replace('\\n', ' ').replace('\\', '').strip('\'" ')
+    sys.exit(f'ConfigError: no such field in the config: {reason}')
+  except (OSError, errors.UnlearnError) as error:
+    sys.exit(f'{type(error).__name__}: {error}')
+  if len(rest) > 1:
+    sys.exit(f'unexpected arguments: {" ".join(rest[1:])}')
+  return rest
+
+
+def _guarded(main: Callable[[], None]) -> None:
+  try:
+    main()
+  except errors.UnlearnError as error:
+    logging.debug('where it happened:', exc_info=True)  # with --verbosity=1
+    sys.exit(f'{type(error).__name__}: {error}')
+
+
 def _flat(tree: dict[str, Any], prefix: str = ''):
   for name, value in tree.items():
     if isinstance(value, dict):
       yield from _flat(value, f'{prefix}{name} ')
     else:
-      number = isinstance(value, float)
-      yield (
-        f'{prefix}{name}'.replace('_', ' '),
-        f'{value:.4g}' if number else value,
-      )
+      shown = f'{value:.4g}' if isinstance(value, float) else value
+      yield f'{prefix}{name}'.replace('_', ' '), shown

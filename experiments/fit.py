@@ -21,8 +21,7 @@ _OVERWRITE = flags.DEFINE_bool(
 )
 
 
-def main(argv):
-  del argv
+def main():
   summary, _ = experiment.fit(
     _CONFIG.value,
     _WORKDIR.value,

@@ -25,8 +25,7 @@ _OVERWRITE = flags.DEFINE_bool(
 )
 
 
-def main(argv):
-  del argv
+def main():
   summary = experiment.pretrain(
     _CONFIG.value,
     _WORKDIR.value,

@@ -128,6 +128,16 @@ def test_every_flipped_truncated_or_missing_file_is_refused(tmp_path):
     checkpoints.load(path)
 
 
+def test_meta_that_was_edited_is_refused(tmp_path):
+  seal = tmp_path / 'a' / 'checkpoint.json'
+  checkpoints.save(tmp_path / 'a', _params(), {'step': 7})
+  text = seal.read_text()
+  seal.write_text(text.replace('"step": 7', '"step": 8'))
+  for read in (checkpoints.load, checkpoints.load_meta):
+    with pytest.raises(errors.CheckpointError, match='its own seal'):
+      read(tmp_path / 'a')
+
+
 def test_the_digest_of_the_tree_is_checked_too(tmp_path, monkeypatch):
   checkpoints.save(tmp_path / 'a', _params(), {})
   real = checkpoints._read_arrays

@@ -48,15 +48,4 @@ def _flip(key, image, _):
   return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
-def _invert(key, image, _):
-  """Turns a normalized image into its negative, every other time."""
-  return jnp.where(jax.random.bernoulli(key), -image, image)
-
-
-def _gain(key, image, strength):
-  """Multiplies contrast by up to 1 + `strength`, or divides by it."""
-  power = jax.random.uniform(key, minval=-1.0, maxval=1.0)
-  return image * (1.0 + strength) ** power
-
-
-_AUGMENTS = {'shift': _shift, 'flip': _flip, 'invert': _invert, 'gain': _gain}
+_AUGMENTS = {'shift': _shift, 'flip': _flip}

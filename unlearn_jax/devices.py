@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from unlearn_jax import errors
+from unlearn_jax import errors, pins
 
 # Read from the environment by XLA, cuDNN or libtpu, and able to move a bit.
 _ENVIRONMENT = (
@@ -138,7 +138,7 @@ def fingerprint() -> dict[str, Any]:
   """What decides the bits of a result besides the program, as JSON holds it.
 
   Variables of the environment are as they stand now: XLA read them when jax
-  started.
+  started, which `pinned_before_jax` says was after our pins.
   """
   device = jax.devices()[0]
   return {
@@ -152,6 +152,7 @@ def fingerprint() -> dict[str, Any]:
     'cores': usable_cores(),
     'cpu_model': cpu_model(),
     'machine': platform.machine(),
+    'pinned_before_jax': not pins.LATE,
     **{name: os.environ.get(name) for name in _ENVIRONMENT},
     **{name: getattr(jax.config, name) for name in _CONFIG},
   }

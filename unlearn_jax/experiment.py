@@ -5,6 +5,7 @@ its functions; everything below takes plain arguments.
 """
 
 import dataclasses
+import pathlib
 import shlex
 import shutil
 import time
@@ -59,6 +60,12 @@ def fit_config() -> ConfigDict:
   return c
 
 
+def check_variant(variant: str, allowed: Sequence[str]) -> None:
+  """Refuses a `config.py:variant` that the config does not have."""
+  if variant and variant not in allowed:
+    raise errors.unknown_name('variant of the config', variant, allowed)
+
+
 def fit(
   config: ConfigDict,
   workdir: str,
@@ -104,6 +111,8 @@ def pretrain(
     raise errors.ConfigError(
       f'only a vit can be exported as a backbone, got {config.model.name!r}'
     )
+  if not output.endswith('.safetensors'):
+    raise errors.ConfigError(f'output is a .safetensors file, got {output!r}')
   summary, params = fit(
     config, workdir, binary='pretrain', argv=argv, overwrite=overwrite
   )
@@ -115,7 +124,9 @@ def pretrain(
     'accuracy': f'{summary["test"]["accuracy"]:.4f}',
   }
   _vit_weights.save(output, params, facts)
-  return {**summary, 'output': output, 'backbone_digest': facts['digest']}
+  summary |= {'output': output, 'backbone_digest': facts['digest']}
+  writer_lib.write_json(pathlib.Path(workdir) / 'pretrain.json', summary)
+  return summary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,6 +142,9 @@ class _Parts:
 
 
 def _build(config: ConfigDict) -> _Parts:
+  for name in ('batch_size', 'epochs', 'eval_every'):
+    if config[name] < 1:
+      raise errors.ConfigError(f'{name} is at least 1, got {config[name]}')
   train = _make('data', config.data, split='train')
   if not 0 <= config.rows <= len(train):
     raise errors.ConfigError(
@@ -179,7 +193,7 @@ def _run(config, parts, writer, folder) -> tuple[dict[str, Any], types.Params]:
       bar.update(chunk.row - done, loss=chunk.loss)
       began, done, state = time.monotonic(), chunk.row, chunk.state
       epoch = done * config.epochs // steps
-      if chunk.epoch_ended and epoch % config.eval_every == 0:
+      if chunk.epoch_ended and _due(epoch, config.eval_every):
         scores = training.evaluate(parts.model, state.params, parts.test)
         named = {f'test/{name}': value for name, value in scores.items()}
         writer.scalars(done, {'train/loss': chunk.loss, 'epoch': epoch}, named)

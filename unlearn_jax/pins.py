@@ -24,12 +24,15 @@ DEFAULT_NPROC = 4
 _XLA_FLAGS = (('--xla_cpu_enable_platform_dependent_math=false', (0, 10)),)
 
 
+# Whether jax was imported first. The pins still count if it had not started a
+# backend by then, but nobody can tell, so the fingerprint says this instead.
+LATE = 'jax' in sys.modules
+
+
 def apply() -> None:
-  """Pins the environment by `setdefault`; harmless once jax is running."""
+  """Pins what the user has not set."""
   nproc = max(DEFAULT_NPROC, _requested_host_devices())
   os.environ.setdefault('NPROC', str(nproc))
-  if 'jax' in sys.modules:  # XLA may have read its flags already.
-    return
   flags = os.environ.get('XLA_FLAGS', '').split()
   names = {flag.split('=')[0] for flag in flags}
   version = _jaxlib_version()

@@ -78,7 +78,8 @@ def fit(
     label_smoothing: of the cross entropy.
     state: where an interrupted fit goes on; it ends with the same bits.
   """
-  _check_counts(len(data), batch_size=batch_size, epochs=epochs)
+  if not len(data):
+    raise errors.DataError(f'{data.name} has no rows to train on')
   key = keys.root(seed)
   if state is None:
     state = initial_state(model, data, optimizer, seed)
@@ -137,7 +138,7 @@ def initial_state(
 
 def predict(model: types.Model, params: types.Params, data: types.Dataset):
   """Outputs [n, num_outputs] for every example, on the host."""
-  outputs = []
+  outputs = [np.zeros((0, data.task.num_outputs), np.float32)]
   apply = _compiled_apply(model)
   for start in range(0, len(data), _EVAL_BATCH):
     stop = min(start + _EVAL_BATCH, len(data))
@@ -165,14 +166,6 @@ def evaluate(
 @functools.lru_cache(maxsize=8)
 def _compiled_apply(model: types.Model):
   return jax.jit(model.apply)
-
-
-def _check_counts(rows: int, **counts: int) -> None:
-  if not rows:
-    raise errors.DataError('the training set has no rows')
-  for name, value in counts.items():
-    if value < 1:
-      raise errors.ConfigError(f'{name} is at least 1, got {value}')
 
 
 def count_trainable(model: types.Model, params: types.Params) -> int:

@@ -7,18 +7,18 @@ import vit_reference
 from unlearn_jax import errors, keys, registry, trees
 from unlearn_jax.models import _vit_weights
 
-WIDTH, HEADS, DEPTH, MLP, PATCH, CHANNELS = 12, 3, 11, 20, 4, 3
+WIDTH, HEADS, DEPTH, MLP, PATCH, CHANNELS = 12, 3, 2, 20, 4, 3
 PARITY = 2e-5  # float32 against float64
 SIZES = {
   'width': WIDTH,
   'heads': HEADS,
-  'depth': DEPTH,  # more than ten, so that 'layer_1' is a prefix of 'layer_10'
+  'depth': DEPTH,
   'mlp_dim': MLP,
   'patch': PATCH,
 }
 
 
-def _augreg_tensors(rng, tokens=5):
+def _augreg_tensors(rng, tokens=5, depth=DEPTH):
   def draw(*shape):
     return rng.normal(scale=0.5, size=shape).astype(np.float32)
 
@@ -33,7 +33,7 @@ def _augreg_tensors(rng, tokens=5):
     'head/bias': draw(1000),
     'pre_logits/kernel': draw(WIDTH, WIDTH),
   }
-  for i in range(DEPTH):
+  for i in range(depth):
     at = f'Transformer/encoderblock_{i}'
     mha = f'{at}/MultiHeadDotProductAttention_1'
     for norm in ('LayerNorm_0', 'LayerNorm_2'):
@@ -122,6 +122,22 @@ def test_hugging_face_files_give_the_reference_features(tmp_path, prefix):
   assert np.abs(other - features).max() > 3 * PARITY
 
 
+def test_layers_are_told_apart_by_number_not_by_prefix(tmp_path):
+  tensors = _augreg_tensors(np.random.default_rng(0), depth=11)
+  np.savez(tmp_path / 'vit.npz', **tensors)
+  model = registry.make(
+    'models', 'vit', num_outputs=4, **{**SIZES, 'depth': 11}
+  )
+  blank = jax.tree.map(
+    lambda leaf: np.zeros(leaf.shape, leaf.dtype),
+    jax.eval_shape(lambda: model.init(keys.root(0), _image()[None])),
+  )
+  params = _vit_weights.load(str(tmp_path / 'vit.npz'), blank)
+  for i in range(11):
+    name = f'Transformer/encoderblock_{i}/MlpBlock_3/Dense_0/kernel'
+    assert (params[f'layer_{i}']['mlp_in']['kernel'] == tensors[name]).all()
+
+
 def test_our_own_files_round_trip_bit_for_bit(tmp_path):
   model = registry.make('models', 'vit', num_outputs=4, **SIZES)
   params = model.init(keys.root(7), _image()[None])
@@ -158,9 +174,9 @@ def test_files_that_do_not_fit_are_refused_by_name(tmp_path):
   path = tmp_path / 'vit.npz'
   np.savez(path, **tensors)
   with pytest.raises(errors.CheckpointError, match='vit.npz.*more layers'):
+    _features(path, _image(), depth=1)
+  with pytest.raises(errors.CheckpointError, match='vit.npz.*layer_2'):
     _features(path, _image(), depth=3)
-  with pytest.raises(errors.CheckpointError, match='vit.npz.*layer_11'):
-    _features(path, _image(), depth=12)
   with pytest.raises(errors.CheckpointError, match=r'vit.npz: .*wants'):
     _features(path, _image(), mlp_dim=24)
   with pytest.raises(errors.DataNotFound, match='nowhere.npz.*mnist'):
