@@ -35,15 +35,16 @@ def show(summary: dict[str, Any], path: str) -> None:
 
 
 def _parse(argv: list[str]) -> list[str]:
-  """The usual parser, with a misspelt setting told in one line."""
+  """Parses the flags; whatever is wrong with them is told in one line."""
   try:
-    rest = app.parse_flags_with_usage(argv)
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    lines = str(error).strip().splitlines()  # may hold a config's traceback
+    sys.exit(f'{lines[-1]}\nPass --help to see the flags.')
   except AttributeError as error:  # of ConfigDict, with the near matches
     # The message comes with its line ends and quotes escaped.
     reason = str(error).replace('\\n', ' ').replace('\\', '').strip('\'" ')
     sys.exit(f'ConfigError: no such field in the config: {reason}')
-  except (OSError, errors.UnlearnError) as error:
-    sys.exit(f'{type(error).__name__}: {error}')
   if len(rest) > 1:
     sys.exit(f'unexpected arguments: {" ".join(rest[1:])}')
   return rest
@@ -52,7 +53,7 @@ def _parse(argv: list[str]) -> list[str]:
 def _guarded(main: Callable[[], None]) -> None:
   try:
     main()
-  except errors.UnlearnError as error:
+  except (errors.UnlearnError, OSError) as error:
     logging.debug('where it happened:', exc_info=True)  # with --verbosity=1
     sys.exit(f'{type(error).__name__}: {error}')
 

@@ -14,6 +14,7 @@ LAYERS = (
   (
     'pins',
     'errors',
+    'files',
     'keys',
     'types',
     'trees',

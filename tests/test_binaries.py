@@ -127,7 +127,7 @@ def test_a_backbone_can_be_pretrained_and_used(tmp_path):
     (['--config.epochs=many'], 'many'),
     (['--config.model.name=mpl'], "'mpl'.*Did you mean 'mlp'"),
     (['stray'], 'unexpected arguments: stray'),
-    (['--workdir='], 'workdir'),
+    (['--workdir='], 'holds no run of this package'),
     (['--workdir=configs'], 'holds no run of this package'),
     (['--workdir=README.md/run'], 'README.md'),
   ],

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-from unlearn_jax import checkpoints, errors, trees
+from unlearn_jax import checkpoints, errors, files, trees
 
 
 def _params():
@@ -189,7 +189,7 @@ def test_a_failed_overwrite_leaves_the_old_one(tmp_path, monkeypatch):
   def full(folder):
     raise OSError(28, 'No space left on device')
 
-  monkeypatch.setattr(checkpoints, '_sync_tree', full)
+  monkeypatch.setattr(files, 'sync_tree', full)
   with pytest.raises(errors.CheckpointError, match=r'a: .*No space left'):
     checkpoints.save(path, {'x': jnp.ones(2)}, {'number': 2}, overwrite=True)
   assert checkpoints.load(path)[1] == {'number': 1}
@@ -209,9 +209,10 @@ def test_latest_reads_numbers_as_numbers(tmp_path):
 _KILLED = """
   import os, shutil, signal, sys
   import numpy as np
-  from unlearn_jax import checkpoints
+  from unlearn_jax import checkpoints, files
   path, owner, name, at, suffix = sys.argv[1:]
-  owner = {'os': os, 'shutil': shutil, 'checkpoints': checkpoints}[owner]
+  modules = {'checkpoints': checkpoints, 'files': files}
+  owner = {'os': os, 'shutil': shutil, **modules}[owner]
   checkpoints.save(path, {'x': np.zeros(2)}, {'number': 1})
   real = getattr(owner, name)
   def killed(*args, **kwargs):
@@ -227,10 +228,10 @@ _KILLED = """
   'place, left, number',
   [
     (('checkpoints', '_write_seal', 0, '.new-checkpoint'), ['a', 'new'], 1),
-    (('checkpoints', '_sync_tree', 0, '.new-checkpoint'), ['a', 'new'], 1),
+    (('files', 'sync_tree', 0, '.new-checkpoint'), ['a', 'new'], 1),
     (('os', 'rename', 1, '.old-checkpoint'), ['a', 'new'], 1),
     (('os', 'rename', 1, '/a'), ['new', 'old'], 1),
-    (('checkpoints', '_sync', 0, 'replaced'), ['a', 'old'], 2),
+    (('files', 'sync', 0, 'replaced'), ['a', 'old'], 2),
     (('shutil', 'rmtree', 0, '.old-checkpoint'), ['a', 'old'], 2),
   ],
 )
@@ -254,8 +255,8 @@ def test_a_killed_first_save_leaves_no_path(tmp_path):
   code = """
     import os, signal, sys
     import numpy as np
-    from unlearn_jax import checkpoints
-    checkpoints._sync_tree = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    from unlearn_jax import checkpoints, files
+    files.sync_tree = lambda _: os.kill(os.getpid(), signal.SIGKILL)
     checkpoints.save(sys.argv[1], {'x': np.ones(2)}, {})
   """
   died = _run(code, tmp_path / 'a')

@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from unlearn_jax import errors, trees
+from unlearn_jax import errors, files, trees
 
 _FORMAT = 1
 _SEAL = 'checkpoint.json'
@@ -66,13 +66,13 @@ def save(
   meta = json.loads(json.dumps(dict(meta), allow_nan=False))
   fresh = _aside(path, _NEW)
   with _naming(path, 'save'):
-    _make_folder(path.parent)
+    files.make_folder(path.parent)
     try:
       fresh.mkdir()
       _write_arrays(fresh, leaves)
       digest = trees.digest(leaves)
       _write_seal(fresh, leaves, digest, meta)
-      _sync_tree(fresh)
+      files.sync_tree(fresh)
       _put_in_place(fresh, path)
     except BaseException:
       shutil.rmtree(fresh, ignore_errors=True)  # Else `sweep` finds it.
@@ -145,7 +145,7 @@ def sweep(folder: Path) -> list[pathlib.Path]:
         shutil.rmtree(path)
         removed.append(path)
     if folder.is_dir():
-      _sync(folder)
+      files.sync(folder)
   return removed
 
 
@@ -244,14 +244,6 @@ def _check_target(path: pathlib.Path, overwrite: bool) -> None:
     )
 
 
-def _make_folder(folder: pathlib.Path) -> None:
-  """Like `mkdir -p`, and each new name is durable in its parent."""
-  missing = [p for p in (folder, *folder.parents) if not p.exists()]
-  folder.mkdir(parents=True, exist_ok=True)
-  for new in missing:
-    _sync(new.parent)
-
-
 def _put_in_place(fresh: pathlib.Path, path: pathlib.Path) -> None:
   """Renames `fresh` to `path`, and only then removes what stood there."""
   old = None
@@ -259,7 +251,7 @@ def _put_in_place(fresh: pathlib.Path, path: pathlib.Path) -> None:
     old = _aside(path, _OLD)
     os.rename(path, old)
   os.rename(fresh, path)
-  _sync(path.parent)
+  files.sync(path.parent)
   if old:
     shutil.rmtree(old)
 
@@ -312,21 +304,6 @@ def _hash_files(folder: pathlib.Path) -> dict[str, str]:
 
 def _hash_json(value: Any) -> str:
   return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _sync_tree(folder: pathlib.Path) -> None:
-  for root, _, files in os.walk(folder, topdown=False):
-    for name in files:
-      _sync(os.path.join(root, name))
-    _sync(root)
-
-
-def _sync(path: Path) -> None:
-  handle = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(handle)
-  finally:
-    os.close(handle)
 
 
 def _aside(path: pathlib.Path, suffix: str) -> pathlib.Path:

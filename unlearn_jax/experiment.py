@@ -23,6 +23,7 @@ from unlearn_jax import (
   checkpoints,
   devices,
   errors,
+  files,
   optimizers,
   registry,
   step,
@@ -125,7 +126,7 @@ def pretrain(
   }
   _vit_weights.save(output, params, facts)
   summary |= {'output': output, 'backbone_digest': facts['digest']}
-  writer_lib.write_json(pathlib.Path(workdir) / 'pretrain.json', summary)
+  files.write_json(pathlib.Path(workdir) / 'pretrain.json', summary)
   return summary
 
 

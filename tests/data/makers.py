@@ -76,7 +76,7 @@ def write_csv(folder, text=CSV):
 
 
 def write_tfds(folder):
-  from . import tiny_tfds
+  from tests.data import tiny_tfds
 
   tiny_tfds.prepare(folder)
   return {'dataset': 'tiny', 'data_dir': folder}

@@ -7,9 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.data import makers
 from unlearn_jax import errors, registry
-
-from . import makers
 
 NAMES = registry.available('data')
 

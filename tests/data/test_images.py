@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import unlearn_jax
+from tests.data import makers, tiny_tfds
 from unlearn_jax import errors, registry
-
-from . import makers, tiny_tfds
 
 CLONED = (
   pathlib.Path(unlearn_jax.__file__).parents[1] / 'third_party/fashion_mnist'

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
+from tests.data import makers
 from unlearn_jax import errors, registry
-
-from . import makers
 
 
 def load(folder, arrays=None, **kwargs):

@@ -5,9 +5,8 @@ import time
 import numpy as np
 import pytest
 
+from tests.data import makers
 from unlearn_jax import errors, registry
-
-from . import makers
 
 
 def load(folder, text=makers.CSV, **kwargs):

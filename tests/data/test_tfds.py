@@ -6,9 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from tests.data import tiny_tfds
 from unlearn_jax import errors, registry
-
-from . import tiny_tfds
 
 
 @pytest.fixture(scope='module')

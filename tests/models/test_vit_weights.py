@@ -2,8 +2,8 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-import vit_reference
 
+from tests.models import vit_reference
 from unlearn_jax import errors, keys, registry, trees
 from unlearn_jax.models import _vit_weights
 

@@ -18,7 +18,6 @@ import datetime
 import fcntl
 import importlib.metadata
 import json
-import math
 import os
 import pathlib
 import signal
@@ -29,16 +28,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
-from unlearn_jax import devices, errors
+from unlearn_jax import devices, errors, files
 
 _LOCK = 'unlearn_jax.lock'
 _METRICS = 'metrics.jsonl'
 _EVENTS = 'events.out.tfevents.*'
-# As JSON writes them where it may; `float` reads them back.
-_NOT_FINITE = {'nan': 'NaN', 'inf': 'Infinity', '-inf': '-Infinity'}
 _PACKAGES = (
   'jax',
   'jaxlib',
@@ -83,7 +77,7 @@ class Writer:
     self.workdir = pathlib.Path(workdir).absolute()
     self.resumed = False
     self._binary = binary
-    self._config = to_json(config)
+    self._config = files.to_json(config)
     self._argv = list(sys.argv if argv is None else argv)
     self._resume, self._overwrite = resume, overwrite
     self._make_events = _tensorboard() if tensorboard else None
@@ -130,13 +124,13 @@ class Writer:
   def summary(self, values: Mapping[str, Any]) -> None:
     """Writes `<workdir>/<binary>.json`, whole or not at all."""
     with self._naming():
-      write_json(self.workdir / f'{self._binary}.json', values)
+      files.write_json(self.workdir / f'{self._binary}.json', values)
 
   def rewind(self, step: int) -> None:
     """Drops the rows after `step`, which the run will write again."""
     kept = [row for row in read_metrics(self.workdir) if row['step'] <= step]
     with self._naming():
-      _replace(self.workdir / _METRICS, b''.join(map(_line, kept)))
+      files.replace(self.workdir / _METRICS, b''.join(map(_line, kept)))
       os.close(self._metrics)
       self._metrics = self._open_metrics()
       self._close_events()
@@ -180,8 +174,8 @@ class Writer:
       self.resumed = True
       run['earlier'] = [*before.pop('earlier'), before]
     # In this order: where there is a run.json there is a configuration.
-    write_json(self.workdir / 'config.json', self._config)
-    write_json(self.workdir / 'run.json', run)
+    files.write_json(self.workdir / 'config.json', self._config)
+    files.write_json(self.workdir / 'run.json', run)
     self._status = {'started': run['started']}
     self._set_status('running')
 
@@ -220,7 +214,7 @@ class Writer:
     self._status |= {'state': state, 'reason': reason, 'updated': now}
     self._status['ended'] = None if state == 'running' else now
     self._status['process'] = os.getpid()
-    write_json(self.workdir / 'status.json', self._status)
+    files.write_json(self.workdir / 'status.json', self._status)
 
   def _open_metrics(self) -> int:
     path = self.workdir / _METRICS
@@ -287,46 +281,17 @@ def read_metrics(workdir: str | os.PathLike) -> list[dict[str, Any]]:
   return rows
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """Replaces `path` by `value` as JSON, whole or not at all."""
-  text = json.dumps(to_json(value), indent=2, allow_nan=False)
-  _replace(path, text.encode() + b'\n')
-
-
-def to_json(value: Any) -> Any:
-  """`value` in what JSON holds, arrays and their scalars included."""
-  if value is None or isinstance(value, bool | int | str):
-    return value
-  if isinstance(value, float):
-    return value if math.isfinite(value) else _NOT_FINITE[str(value)]
-  if isinstance(value, Mapping):
-    named = {str(name): to_json(child) for name, child in value.items()}
-    if len(named) != len(value):
-      raise ValueError(
-        f'two keys have the same name: {sorted(map(str, value))}'
-      )
-    return named
-  if isinstance(value, list | tuple):
-    return [to_json(child) for child in value]
-  if isinstance(value, np.ndarray | np.generic | jax.Array):
-    array = np.asarray(value)
-    if jax.numpy.issubdtype(array.dtype, np.floating):
-      array = array.astype(np.float64)  # bfloat16 has no float of Python.
-    return to_json(array.tolist())
-  raise TypeError(f'JSON cannot hold {type(value).__name__} {value!r}')
-
-
 def _number(name: str, value: Any) -> Any:
-  number = to_json(value)
+  number = files.to_json(value)
   if isinstance(number, bool | int | float):
     return number
-  if number in _NOT_FINITE.values():
+  if number in files.NOT_FINITE.values():
     return float(number)
   raise ValueError(f'{name!r} is no scalar: {value!r}')
 
 
 def _line(row: Mapping[str, Any]) -> bytes:
-  return json.dumps(to_json(row), allow_nan=False).encode() + b'\n'
+  return json.dumps(files.to_json(row), allow_nan=False).encode() + b'\n'
 
 
 def _append(handle: int, line: bytes) -> None:
@@ -338,24 +303,6 @@ def _append(handle: int, line: bytes) -> None:
   except OSError:
     os.ftruncate(handle, end)
     raise
-
-
-def _replace(path: pathlib.Path, content: bytes) -> None:
-  new = path.with_name(f'.{path.name}.new')
-  try:
-    with open(new, 'wb') as file:
-      file.write(content)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(new, path)
-  except OSError:
-    new.unlink(missing_ok=True)
-    raise
-  folder = os.open(path.parent, os.O_RDONLY)
-  try:
-    os.fsync(folder)
-  finally:
-    os.close(folder)
 
 
 def _outcome(error: BaseException | None) -> tuple[str, str | None]:
