@@ -62,6 +62,11 @@ def _write_cifar(folder):
 
 def _with_tiny_data(config, folder):
   """Data that is not in the clone is replaced by a few rows of its format."""
+  if config.data.name == 'npz':
+    config.data.file = str(folder / 'mine.npz')
+    config.data.num_classes = 2
+    x = np.random.default_rng(0).normal(size=(40, 5))
+    np.savez(config.data.file, x=x, y=np.arange(40) % 2, id=np.arange(40))
   writers = {'mnist': _write_idx, 'cifar10': _write_cifar}
   if config.data.name in writers:
     writers[config.data.name](folder)

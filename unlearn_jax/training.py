@@ -18,7 +18,7 @@ import optax
 from unlearn_jax import augment as augment_lib
 from unlearn_jax import errors, keys, losses, optimizers, step, trees, types
 
-_EVAL_BATCH = 512
+_EVAL_BATCH = 128  # larger ones fall out of the cache of a CPU
 _SECONDS_A_CHUNK = 2.0
 
 
