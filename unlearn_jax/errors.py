@@ -58,6 +58,12 @@ def unknown_argument(
   return UnknownArgument(_complaint(what, name, allowed))
 
 
+def check_choice(what: str, value: object, allowed: Iterable[object]) -> None:
+  """Refuses a value that is not among `allowed`."""
+  if value not in allowed:
+    raise unknown_name(what, value, allowed)
+
+
 def _complaint(what: str, name: object, allowed: Iterable[str]) -> str:
   allowed = sorted(map(str, allowed))
   near = difflib.get_close_matches(str(name), allowed, n=3)

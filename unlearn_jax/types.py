@@ -22,10 +22,7 @@ class Task:
   num_outputs: int
 
   def __post_init__(self):
-    if self.kind not in ('classification', 'regression'):
-      raise errors.unknown_name(
-        'task', self.kind, ('classification', 'regression')
-      )
+    errors.check_choice('task', self.kind, ('classification', 'regression'))
 
 
 class Examples(NamedTuple):
@@ -165,6 +162,7 @@ class Blocks(NamedTuple):
   count: int
   trainable: Callable[[int], Callable[[str], bool]]  # block (from 1) -> paths
   at_depth: Callable[[Params, Any], Params]  # only blocks 1..k active
+  begin: Callable[[Params, int], Params]  # ready to train block k
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from unlearn_jax import errors, keys, types
+from unlearn_jax import keys, types
 
 ConvMode = Literal['im2col', 'native']
 CONV_MODES = ('im2col', 'native')
@@ -255,9 +255,3 @@ def softmax(scores):
     scores - jax.lax.stop_gradient(jnp.max(scores, -1, keepdims=True))
   )
   return e * (1.0 / jnp.sum(e, -1, keepdims=True))
-
-
-def check_choice(what: str, value: Any, allowed) -> None:
-  """Refuses a field that is not among `allowed`, before anything is built."""
-  if value not in allowed:
-    raise errors.unknown_name(what, value, allowed)

@@ -105,11 +105,12 @@ def metadata(path: str) -> dict[str, str]:
   """What `save` was given to write beside the tensors."""
   import safetensors
 
-  with safetensors.safe_open(_located(path), 'numpy') as file:
+  with safetensors.safe_open(located(path), 'numpy') as file:
     return file.metadata()
 
 
-def _located(path: str) -> str:
+def located(path: str) -> str:
+  """The file that `weights=path` means."""
   if path in PACKAGED:
     folder = resources.files('unlearn_jax') / 'models' / 'weights'
     path = str(folder / PACKAGED[path])
@@ -121,7 +122,7 @@ def _located(path: str) -> str:
 
 
 def _read(path: str) -> dict[str, np.ndarray]:
-  path = _located(path)
+  path = located(path)
   if path.endswith('.npz'):
     try:
       with open(path, 'rb') as file:  # np.load leaves a damaged one open

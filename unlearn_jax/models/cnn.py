@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from flax import linen as nn
 
-from unlearn_jax import types
+from unlearn_jax import errors, types
 from unlearn_jax.models import _layers
 
 TINY = {'widths': (4, 8), 'hidden': 16}
@@ -47,7 +47,7 @@ def make(
     conv: 'im2col' for loops on a CPU, 'native' for accelerators. Both compute
       the same function with other bits, so the choice is part of a recipe.
   """
-  _layers.check_choice('conv', conv, _layers.CONV_MODES)
+  errors.check_choice('conv', conv, _layers.CONV_MODES)
   return _layers.as_model(
     _Cnn(num_outputs, tuple(widths), hidden, dropout, conv)
   )

@@ -65,7 +65,7 @@ def make(
     targets: names of the adapted projections.
     head: 'per_stage' or 'additive'.
   """
-  _layers.check_choice('head of lora', head, HEADS)
+  errors.check_choice('head of lora', head, HEADS)
   base = dict(base)
   name = base.pop('name')
   base_model = registry.make('models', name, num_outputs=num_outputs, **base)
@@ -100,7 +100,7 @@ def make(
     init=init,
     forward=forward,
     trainable=lambda path: path.startswith(('adapters/', 'heads/stage_')),
-    blocks=types.Blocks(blocks, block_paths, at_depth),
+    blocks=types.Blocks(blocks, block_paths, at_depth, begin),
   )
 
 
@@ -114,6 +114,15 @@ def at_depth(params: types.Params, depth) -> types.Params:
   """The model with blocks 1..depth active; `depth` may be traced."""
   on = jnp.arange(len(params['switch'])) < depth
   return {**params, 'switch': on}
+
+
+def begin(params: types.Params, block: int) -> types.Params:
+  """Blocks 1..block active; a full head goes on from that of the block before."""
+  params = at_depth(params, block)
+  if block == 1 or 'frozen' in params['heads']:
+    return params
+  before = params['heads'][f'stage_{block - 1}']
+  return {**params, 'heads': {**params['heads'], f'stage_{block}': before}}
 
 
 def layers_of_blocks(depth: int, blocks: int) -> list[list[int]]:

@@ -11,7 +11,7 @@ from typing import Literal
 import jax.numpy as jnp
 from flax import linen as nn
 
-from unlearn_jax import types
+from unlearn_jax import errors, types
 from unlearn_jax.models import _layers
 
 TINY = {'width': 4}
@@ -134,11 +134,11 @@ def make(
       'large' (7 x 7, stride 2, pooling) for those of about 224.
     conv: 'im2col' for loops on a CPU, 'native' for accelerators.
   """
-  _layers.check_choice('depth', depth, (9, 18))
-  _layers.check_choice('norm', norm, ('group', 'batch'))
-  _layers.check_choice('stem', stem, ('small', 'large'))
-  _layers.check_choice('conv', conv, _layers.CONV_MODES)
+  errors.check_choice('depth', depth, (9, 18))
+  errors.check_choice('norm', norm, ('group', 'batch'))
+  errors.check_choice('stem', stem, ('small', 'large'))
+  errors.check_choice('conv', conv, _layers.CONV_MODES)
   if depth == 18:
     return _layers.as_model(_ResNet18(num_outputs, width, norm, conv, stem))
-  _layers.check_choice('stem of depth 9', stem, ('small',))
+  errors.check_choice('stem of depth 9', stem, ('small',))
   return _layers.as_model(_ResNet9(num_outputs, width, norm, conv))

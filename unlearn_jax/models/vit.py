@@ -150,10 +150,10 @@ def make(
       position embedding is resized when the file's image size was another one.
   """
   if variant is not None:
-    _layers.check_choice('variant of vit', variant, _VARIANTS)
+    errors.check_choice('variant of vit', variant, _VARIANTS)
     width, depth, heads, mlp_dim = _VARIANTS[variant]
-  _layers.check_choice('gelu', gelu, _GELU)
-  _layers.check_choice('pool', pool, _POOLS)
+  errors.check_choice('gelu', gelu, _GELU)
+  errors.check_choice('pool', pool, _POOLS)
   if width % heads:
     raise errors.ConfigError(f'heads {heads} does not divide width {width}')
   module = _Vit(
