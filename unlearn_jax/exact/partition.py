@@ -1,0 +1,72 @@
+"""Where an example goes: a keyed hash of its owner, and nothing else.
+
+All rows of an owner land together. Nothing depends on how many rows there are
+or on other ids, so adding or deleting an example moves no other one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from unlearn_jax import errors, keys
+
+
+def place(
+  owners: np.ndarray,
+  *,
+  shards: int,
+  slices: int,
+  salt: str = '',
+  prior: Mapping[str, Any] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+  """(shard, slice) of each owner, [n] int32 each.
+
+  Args:
+    owners: [n]; an example without an owner is its own.
+    shards: number of shards.
+    slices: number of slices of each.
+    salt: public; another one is another placement.
+    prior: how probable it is that an owner asks for deletion, when that is
+      publicly known: `{'probability': {owner: p}, 'otherwise': p, 'edges':
+      [...]}`. The slices - 1 rising edges cut probabilities into slices, so
+      those who will probably leave share slices that sequences can put last.
+      The shard stays a hash.
+  """
+  hashed = keys.hash_ids(owners, f'{salt}/place')
+  shard = (hashed % np.uint64(shards)).astype(np.int32)
+  if prior is None:
+    part = hashed // np.uint64(shards) % np.uint64(slices)
+    return shard, part.astype(np.int32)
+  return shard, _by_prior(owners, slices, **_checked(prior, slices))
+
+
+def _by_prior(
+  owners: np.ndarray,
+  slices: int,
+  probability: Mapping[str, float],
+  otherwise: float,
+  edges: Sequence[float],
+) -> np.ndarray:
+  # Names as text: JSON, where priors are kept, has no other keys.
+  p = [probability.get(str(owner), otherwise) for owner in owners.tolist()]
+  return np.searchsorted(edges, p, side='right').astype(np.int32)
+
+
+def _checked(prior: Mapping[str, Any], slices: int) -> dict[str, Any]:
+  fields = ('probability', 'otherwise', 'edges')
+  for name in prior:
+    errors.check_choice('field of a prior', name, fields)
+  missing = [name for name in fields if name not in prior]
+  if missing:
+    raise errors.ConfigError(f'a prior needs {", ".join(missing)}')
+  edges = list(prior['edges'])
+  if len(edges) != slices - 1 or edges != sorted(set(edges)):
+    raise errors.ConfigError(
+      f'a prior for {slices} slices needs {slices - 1} rising edges, got {edges}'
+    )
+  given = [*prior['probability'].values(), prior['otherwise']]
+  wrong = [p for p in given if not 0 <= p <= 1]
+  if wrong:
+    raise errors.ConfigError(f'probabilities are in [0, 1], got {wrong[:3]}')
+  return {**prior, 'edges': edges}

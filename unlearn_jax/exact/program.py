@@ -1,0 +1,229 @@
+"""The one program that runs every stage: train, repair and audit alike.
+
+It fits a single model on the rows of a prefix, in one compiled loop whose
+shapes depend on a capacity and not on how many rows there are; the number of
+steps is a run-time value. Under `s3t` there is one program a block, so that
+only the block in training is differentiated. Never batched over models: that
+would change bits.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unlearn_jax import errors, keys, losses, step, trees, types
+from unlearn_jax.exact import recipe as recipe_lib
+from unlearn_jax.exact import stages
+
+_SMALLEST = 64  # rows; nobody waits for less
+
+
+class State(NamedTuple):
+  """What a stage leaves: its model, and what the next one may carry on."""
+
+  params: types.Params
+  opt_state: Any = None
+  step: Any = None
+
+
+class Rows(NamedTuple):
+  """The surviving rows of a shard, on a device, padded to a capacity."""
+
+  table: step.Table
+  ids: np.ndarray  # [n], on the host
+  slice: np.ndarray  # [n]
+
+
+class Engine:
+  """The compiled programs of one way to train, whoever uses it.
+
+  Systems and audits of one process that train in the same way share it, so it
+  is compiled once.
+  """
+
+  def __init__(self, recipe: recipe_lib.Recipe, task: types.Task):
+    self.model = recipe.make_model(task)
+    self.apply = jax.jit(self.model.apply)
+    self.optimizer = recipe.make_optimizer()
+    self.traces = 0  # of loops; tests count them
+    self._s3t = recipe.strategy == 's3t'
+    self._schedule = recipe.make_schedule()
+    loss = losses.of_task(task)
+    if recipe.label_smoothing:
+      loss = functools.partial(loss, label_smoothing=recipe.label_smoothing)
+    self._objective = step.supervised(self.model, loss, recipe.make_augment())
+    self._loops = {}
+
+  def trains(self, depth: int) -> trees.Predicate:
+    """The paths that a stage of this depth moves by gradient."""
+    return (
+      self.model.blocks.trainable(depth) if self._s3t else self.model.trainable
+    )
+
+  def begin(self, params: types.Params, depth: int) -> types.Params:
+    """Parameters of a parent, ready for training at this depth."""
+    return self.model.blocks.begin(params, depth) if self._s3t else params
+
+  def loop(self, depth: int):
+    """The compiled loop that trains a stage of this depth."""
+    block = depth if self._s3t else 0
+    if block not in self._loops:
+      loop = step.make_loop(
+        step.make_step(
+          self._objective,
+          self.optimizer,
+          schedule=self._schedule,
+          trainable=self.trains(depth),
+        )
+      )
+
+      def counted(*args):
+        self.traces += 1  # runs when traced, not when called
+        return loop(*args)
+
+      self._loops[block] = jax.jit(counted, donate_argnums=0)
+    return self._loops[block]
+
+
+_ENGINES: dict[tuple, Engine] = {}
+
+
+def engine(recipe: recipe_lib.Recipe, task: types.Task) -> Engine:
+  """The engine of a recipe, shared by all that train alike."""
+  key = (recipe.training(), task)
+  if key not in _ENGINES:
+    _ENGINES[key] = Engine(recipe, task)
+  return _ENGINES[key]
+
+
+class Program:
+  """Fits stages of one recipe."""
+
+  def __init__(self, recipe: recipe_lib.Recipe, data: types.Dataset):
+    """Of `data` only the public facts are looked at."""
+    self.recipe = recipe
+    self.engine = engine(recipe, data.task)
+    self._input_shape = data.input_shape
+    self._starts: dict[int, State] = {}
+
+  def start(self, shard: int) -> State:
+    """What the first stages of a shard go on from: no data in it."""
+    if shard not in self._starts:
+      key = keys.stream(keys.root(self.recipe.seed), 'init', shard)
+      x = np.zeros((1, *self._input_shape), np.float32)
+      self._starts[shard] = State(self.engine.model.init(key, x))
+    return self._starts[shard]
+
+  def keeps(self, depth: int) -> trees.Predicate:
+    """The paths that are a stage's own: what it trains, and statistics."""
+    trains = self.engine.trains(depth)
+    return lambda path: trains(path) or path.startswith('stats/')
+
+  def rows(
+    self,
+    examples: types.Examples,
+    slices: np.ndarray,
+    capacity: int,
+    device: jax.Device | None = None,
+  ) -> Rows:
+    """A shard's survivors, sent to a device once for all its stages."""
+    padding = capacity - len(examples.id)
+    if padding < 0:
+      raise errors.ConfigError(
+        f'{len(examples.id)} rows do not fit a capacity of {capacity}'
+      )
+
+    def pad(values):
+      return np.pad(values, [(0, padding)] + [(0, 0)] * (values.ndim - 1))
+
+    words = keys.id_words(examples.id)
+    table = step.Table(*map(pad, (examples.x, examples.y, words)))
+    return Rows(jax.device_put(table, device), examples.id, slices)
+
+  def fit(
+    self,
+    stage: stages.Stage,
+    parent: State,
+    rows: Rows,
+    device: jax.Device | None = None,
+  ) -> State:
+    """Trains a stage from its parent's state; returns before it is done."""
+    recipe = self.recipe
+    plan, steps = self._plan(stage, rows)
+    params = self.engine.begin(parent.params, stage.depth)
+    if recipe.carry and parent.opt_state is not None:
+      state = step.TrainState(params, parent.opt_state, parent.step)
+    else:
+      state = self._fresh(params, stage.depth)
+    # The loop is given its own copy to overwrite: siblings share the parent.
+    state = jax.tree.map(jnp.copy, jax.device_put(state, device))
+    key = keys.stream(
+      keys.root(recipe.seed), 'stage', stage.shard, *stage.prefix
+    )
+    state, _ = self.engine.loop(stage.depth)(
+      state, rows.table, jax.device_put(plan, device), key, 0, steps, steps
+    )
+    if recipe.carry:
+      return State(*state)
+    return State(state.params)
+
+  def own(self, stage: stages.Stage, state: State) -> dict[str, Any]:
+    """What belongs to a stage and is stored of it, on the host."""
+    own, _ = trees.partition(state.params, self.keeps(stage.depth))
+    tree = {'params': trees.unflatten(own)}
+    if state.opt_state is not None:
+      leaves = jax.tree.leaves(state.opt_state)
+      tree['opt_state'] = {str(i): leaf for i, leaf in enumerate(leaves)}
+      tree['step'] = state.step
+    return jax.device_get(tree)
+
+  def restore(
+    self, stage: stages.Stage, parent: types.Params, own: dict[str, Any]
+  ) -> State:
+    """The state of a stage from its parent's parameters and what is its own."""
+    parent = self.engine.begin(parent, stage.depth)
+    mine = trees.flatten(own['params'])
+    others = trees.partition(parent, lambda path: path not in mine)[0]
+    params = trees.merge(others, mine)
+    if 'opt_state' not in own:
+      return State(params)
+    like = jax.eval_shape(lambda: self._fresh(params, stage.depth).opt_state)
+    structure = jax.tree.structure(like)
+    leaves = [own['opt_state'][str(i)] for i in range(structure.num_leaves)]
+    return State(params, jax.tree.unflatten(structure, leaves), own['step'])
+
+  def _fresh(self, params: types.Params, depth: int) -> step.TrainState:
+    trains = self.engine.trains(depth)
+    return step.init_state(params, self.engine.optimizer, trains)
+
+  def _plan(self, stage: stages.Stage, rows: Rows):
+    """([capacity, batch] positions in the table, number of steps).
+
+    Each epoch is in keyed-hash order of the ids: survivors keep theirs.
+    """
+    recipe = self.recipe
+    chosen = np.flatnonzero(np.isin(rows.slice, stage.prefix)).astype(np.int32)
+    steps_an_epoch = -(-len(chosen) // recipe.batch_size)
+    longest = -(-len(rows.table.y) // recipe.batch_size)  # of any prefix
+    plan = np.full(
+      (power_of_two(recipe.epochs * longest), recipe.batch_size), -1, np.int32
+    )
+    flat = plan[: recipe.epochs * steps_an_epoch].reshape(recipe.epochs, -1)
+    for epoch in range(recipe.epochs):
+      salt = f'{recipe.seed}/{stage}/epoch {epoch}'
+      order = keys.order(rows.ids[chosen], salt)
+      flat[epoch, : len(chosen)] = chosen[order]
+    return plan, recipe.epochs * steps_an_epoch
+
+
+def capacity_for(rows: int) -> int:
+  """Rows a program is compiled for: a power of two, so that few are needed."""
+  return max(_SMALLEST, power_of_two(rows))
+
+
+def power_of_two(n: int) -> int:
+  """The smallest power of two that is at least `n` and 1."""
+  return 1 << max(n - 1, 0).bit_length()

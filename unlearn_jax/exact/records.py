@@ -1,0 +1,133 @@
+"""The examples a system may use, and where each of them stands.
+
+Everything is an array over records, sorted by nothing but admission; deleting
+flips one flag. Merkle roots of the slices that changed are made again when
+they are asked for.
+"""
+
+import numpy as np
+
+from unlearn_jax import errors, keys, types
+from unlearn_jax.exact import partition, stages
+from unlearn_jax.exact import recipe as recipe_lib
+
+
+class Records:
+  """Ids, owners, placement and leaves of the admitted examples."""
+
+  def __init__(
+    self,
+    recipe: recipe_lib.Recipe,
+    salt: bytes,
+    ids: np.ndarray,
+    owners: np.ndarray,
+    contents: np.ndarray,
+  ):
+    """`contents` [n, 32] uint8 are the content digests."""
+    self._recipe, self._salt = recipe, salt
+    self.ids, self.owners, self.contents = ids, owners, contents
+    self.alive = np.ones(len(ids), bool)
+    self.shard, self.slice = partition.place(
+      owners, shards=recipe.shards, slices=recipe.slices, **recipe.placement
+    )
+    self._leaves = _leaves(salt, ids, contents)
+    self._order = np.argsort(ids, kind='stable')
+    self._roots: dict[tuple[int, int], bytes] = {}
+
+  def __len__(self) -> int:
+    return len(self.ids)
+
+  def find(self, ids: np.ndarray) -> np.ndarray:
+    """Positions of `ids`; an unknown one refuses them all, by name."""
+    ids = np.asarray(ids)
+    if not len(ids):
+      return np.zeros(0, np.int64)
+    if ids.dtype.kind != self.ids.dtype.kind or not len(self):
+      raise errors.UnknownId(
+        f'ids of this system are {self.ids.dtype}, got {ids[:5].tolist()}'
+      )
+    at = np.searchsorted(self.ids, ids, sorter=self._order)
+    found = self._order[np.minimum(at, len(self) - 1)]
+    wrong = ids[self.ids[found] != ids]
+    if wrong.size:
+      raise errors.UnknownId(
+        f'{wrong.size} id(s) are not in this system: {wrong[:5].tolist()}'
+      )
+    return found
+
+  def of_owners(self, owners: np.ndarray) -> np.ndarray:
+    """Positions of all rows of `owners`; an unknown one refuses them all."""
+    owners = np.unique(np.asarray(owners))
+    known = np.isin(owners, self.owners)
+    if not known.all():
+      wrong = owners[~known]
+      raise errors.UnknownId(
+        f'{wrong.size} owner(s) are not in this system: {wrong[:5].tolist()}'
+      )
+    return np.flatnonzero(np.isin(self.owners, owners))
+
+  def set_alive(self, positions: np.ndarray, alive: bool) -> set:
+    """Flips records; returns the (shard, slice) pairs that changed."""
+    changed = positions[self.alive[positions] != alive]
+    self.alive[changed] = alive
+    touched = set(
+      zip(
+        self.shard[changed].tolist(), self.slice[changed].tolist(), strict=True
+      )
+    )
+    for place in touched:
+      self._roots.pop(place, None)
+    return touched
+
+  def roots(self) -> list[list[bytes]]:
+    """[shards][slices] Merkle roots of the surviving examples."""
+    for shard in range(self._recipe.shards):
+      for part in range(self._recipe.slices):
+        if (shard, part) not in self._roots:
+          chosen = self.alive & (self.shard == shard) & (self.slice == part)
+          leaves = (self._leaves[i] for i in np.flatnonzero(chosen))
+          self._roots[shard, part] = stages.root(leaves)
+    return [
+      [self._roots[shard, part] for part in range(self._recipe.slices)]
+      for shard in range(self._recipe.shards)
+    ]
+
+  def survivors(self, shard: int) -> np.ndarray:
+    """Positions of a shard's surviving records, in keyed-hash order.
+
+    The order is that of the ids, so it does not depend on when a record came.
+    """
+    chosen = np.flatnonzero(self.alive & (self.shard == shard))
+    return chosen[keys.order(self.ids[chosen], 'shard')]
+
+  def counts(self) -> np.ndarray:
+    """[shards, slices] surviving records."""
+    counts = np.zeros((self._recipe.shards, self._recipe.slices), np.int64)
+    alive = self.alive
+    np.add.at(counts, (self.shard[alive], self.slice[alive]), 1)
+    return counts
+
+  def check(self, data: types.Dataset) -> np.ndarray:
+    """Positions in `data` of the surviving records, all -1 for the others.
+
+    A survivor that is missing or has other content is an error that names it.
+    """
+    where = np.full(len(self), -1, np.int64)
+    alive = np.flatnonzero(self.alive)
+    where[alive] = data.positions_of(self.ids[alive])
+    found = data.content_digests(where[alive])
+    wrong = (found != self.contents[alive]).any(axis=1)
+    if wrong.any():
+      raise errors.DataError(
+        f'{wrong.sum()} example(s) of {data.name} are not what was admitted: '
+        f'{self.ids[alive][wrong][:5].tolist()}'
+      )
+    return where
+
+
+def _leaves(salt, ids, contents) -> list[bytes]:
+  rows = contents.tobytes()
+  return [
+    stages.leaf(salt, name, rows[32 * i : 32 * i + 32])
+    for i, name in enumerate(ids.tolist())
+  ]

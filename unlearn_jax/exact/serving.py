@@ -1,0 +1,98 @@
+"""Answers from whatever is alive.
+
+A view is what serves at one moment: for each shard one stage, or none. It is
+replaced in one assignment, so a prediction that has begun ends on the view it
+began with, and one that begins later sees only the new one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unlearn_jax import errors, types
+from unlearn_jax.exact import stages
+
+_BATCH = 128
+
+
+class AllShardsDead(errors.UnlearnError, RuntimeError):
+  """Every shard lost its last stage, and nothing may answer."""
+
+
+class View(NamedTuple):
+  """What serves: the stage and parameters of each shard, None when dead."""
+
+  stages: tuple[stages.Stage | None, ...]
+  params: tuple[types.Params | None, ...]
+
+  @property
+  def depths(self) -> list[int]:
+    return [stage.depth if stage else 0 for stage in self.stages]
+
+
+def choose(
+  shards: int,
+  sequences: Sequence[Sequence[int]],
+  exists,
+) -> tuple[stages.Stage | None, ...]:
+  """Per shard the longest prefix that exists; ties go to the first sequence."""
+  chosen = []
+  for shard in range(shards):
+    best = None
+    for order in sequences:
+      for depth in range(len(order), best.depth if best else 0, -1):
+        stage = stages.Stage(shard, tuple(order[:depth]))
+        if exists(stage):
+          best = stage
+          break
+    chosen.append(best)
+  return tuple(chosen)
+
+
+class Server:
+  """Predicts with one compiled program, whatever is alive."""
+
+  def __init__(
+    self,
+    apply: Callable[..., jax.Array],
+    task: types.Task,
+    *,
+    aggregate: str,
+    fallback: str,
+  ):
+    """`apply(params, x)` is compiled; the rest is as in a recipe."""
+    self._apply, self._task = apply, task
+    self._aggregate, self._fallback = aggregate, fallback
+    self.view = View((), ())
+
+  def predict(self, x: np.ndarray) -> np.ndarray:
+    """Combined outputs [n, num_outputs] for normalized inputs."""
+    view = self.view  # Once: a repair may replace it meanwhile.
+    alive = [params for params in view.params if params is not None]
+    if not alive:
+      if self._fallback == 'prior':
+        return np.zeros((len(x), self._task.num_outputs), np.float32)
+      raise AllShardsDead(
+        f'none of {len(view.stages)} shards has a stage that may be used; '
+        'repair, or declare fallback="prior"'
+      )
+    outputs = [np.zeros((0, self._task.num_outputs), np.float32)]
+    for start in range(0, len(x), _BATCH):
+      rows = x[start : start + _BATCH]
+      padding = [(0, _BATCH - len(rows))] + [(0, 0)] * (rows.ndim - 1)
+      padded = np.pad(rows, padding)
+      answers = [self._apply(params, padded) for params in alive]
+      outputs.append(self._combine(answers)[: len(rows)])
+    return np.concatenate(outputs)
+
+  def _combine(self, answers) -> np.ndarray:
+    logits = np.stack([np.asarray(answer) for answer in answers])
+    if self._task.kind == 'regression' or self._aggregate == 'mean_logit':
+      return logits.mean(axis=0)
+    if self._aggregate == 'mean_prob':
+      return np.asarray(jax.nn.softmax(jnp.asarray(logits), -1)).mean(axis=0)
+    votes = logits.argmax(-1)[..., None] == np.arange(logits.shape[-1])
+    return votes.mean(axis=0, dtype=np.float32)

@@ -1,0 +1,364 @@
+"""A trained system that forgets: create, train, delete, repair, audit.
+
+Everything follows from names (see `stages.py`). Deleting makes the names that
+saw an example underivable and switches serving to what is left; repairing
+makes the derivable names that are missing; nothing else is ever trained.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from unlearn_jax import devices, errors, files, trees, types
+from unlearn_jax.exact import audit as audit_lib
+from unlearn_jax.exact import builder as builder_lib
+from unlearn_jax.exact import ledger as ledger_lib
+from unlearn_jax.exact import program as program_lib
+from unlearn_jax.exact import recipe as recipe_lib
+from unlearn_jax.exact import records as records_lib
+from unlearn_jax.exact import serving, stages
+from unlearn_jax.exact import store as store_lib
+
+_FORMAT = 1
+
+Report = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Receipt:
+  """What a deletion did, given when it has taken effect."""
+
+  request: int | None  # None: nothing was left to delete
+  deleted: int  # examples that left now
+  already: int  # examples that had left before
+  gone: tuple[str, ...]  # stages that may not be used any more
+  depths: tuple[int, ...]  # served depth of each shard afterwards
+  seconds: float  # from the call to here: time to non-use
+
+
+class System:
+  """One work directory; made by `create` or `open`."""
+
+  def __init__(self, workdir: pathlib.Path, facts: Mapping[str, Any]):
+    self.workdir = workdir
+    self.recipe = recipe_lib.Recipe.from_json(facts['recipe'])
+    self._salt = bytes.fromhex(facts['salt'])
+    self._capacity = facts['capacity']
+    self._data = self.recipe.open_data()
+    self._program = program_lib.Program(self.recipe, self._data)
+    self._recipe_digest = self.recipe.digest(self._data)
+    self.sequences = tuple(tuple(order) for order in facts['sequences'])
+    self.wanted = stages.wanted(self.recipe.shards, self.sequences)
+    self._ledger = ledger_lib.Ledger(workdir / 'ledger.sqlite', self._salt)
+    self._store = store_lib.Store(workdir / 'stages')
+    self._records = records_lib.Records(
+      self.recipe, self._salt, *self._ledger.records()
+    )
+    self._lock = threading.RLock()  # one writer; readers only look at a view
+    self._kept: dict[str, types.Params] = {}  # name -> what the stage keeps
+    self._server = serving.Server(
+      self._program.engine.apply,
+      self._data.task,
+      aggregate=self.recipe.aggregate,
+      fallback=self.recipe.fallback,
+    )
+    self._switch()
+
+  @classmethod
+  def create(cls, workdir: str, config: Mapping[str, Any]) -> 'System':
+    """Makes a new, untrained system that may use every row of its data."""
+    recipe = recipe_lib.Recipe.from_json(config)
+    data = recipe.open_data()
+    program_lib.Program(recipe, data).start(0)  # refuses what cannot work
+    sequences = recipe.make_sequences()
+    salt = secrets.token_bytes(32)
+    records = records_lib.Records(
+      recipe, salt, data.ids, data.owners, data.content_digests()
+    )
+    path = pathlib.Path(workdir).absolute()
+    if path.exists() and any(path.iterdir()):
+      raise errors.WorkdirError(f'{path} is not empty; nothing was touched')
+    files.make_folder(path)
+    ledger = ledger_lib.Ledger(path / 'ledger.sqlite', salt, create=True)
+    ledger.admit(records.ids, records.owners, records.contents)
+    ledger.close()
+    largest = int(records.counts().sum(axis=1).max(initial=1))
+    facts = {
+      'format': _FORMAT,
+      'recipe': recipe.to_json(),
+      # The orders themselves: another machine could break a tie otherwise.
+      'sequences': sequences,
+      'salt': salt.hex(),
+      'capacity': program_lib.capacity_for(largest),
+    }
+    # Last: where it stands, the system is whole.
+    files.write_json(path / 'system.json', facts)
+    return cls(path, facts)
+
+  @classmethod
+  def open(cls, workdir: str) -> 'System':
+    """The system of a work directory."""
+    path = pathlib.Path(workdir).absolute()
+    try:
+      facts = json.loads((path / 'system.json').read_bytes())
+    except FileNotFoundError as error:
+      raise errors.WorkdirError(f'{path} holds no system') from error
+    except ValueError as error:
+      raise errors.WorkdirError(f'{path}/system.json is damaged') from error
+    if facts.get('format') != _FORMAT:
+      raise errors.WorkdirError(
+        f'{path} has format {facts.get("format")}, this version reads {_FORMAT}'
+      )
+    return cls(path, facts)
+
+  def close(self) -> None:
+    self._ledger.close()
+
+  def train(self, report: Report | None = None) -> int:
+    """Makes every derivable stage exist; returns how many were trained."""
+    return self.repair(report)
+
+  def repair(self, report: Report | None = None) -> int:
+    """Trains the derivable stages that are missing, and only those.
+
+    Args:
+      report: is told after each stage how many are done, and of how many.
+    """
+    with self._lock:
+      pending = [r.seq for r in self._ledger.requests() if r.repaired is None]
+      names = self.names()
+      have = self._store.names()
+      missing = [stage for stage in self.wanted if names[stage] not in have]
+      if missing:
+        builder = self._builder()
+        fingerprint = devices.fingerprint()
+        finished = []
+
+        def finish(stage, state):
+          tree = self._program.own(stage, state)
+          facts = {
+            'parent': names.get(stage.parent),
+            'fingerprint': fingerprint,
+          }
+          self._store.save(names[stage], stage, tree, facts)
+          self._kept[names[stage]] = tree
+          finished.append(stage)
+          if report:
+            report(len(finished), len(missing))
+
+        builder.build(missing, lambda stage: self._state(stage, names), finish)
+      self._ledger.mark(pending, 'repaired')
+      self._switch()
+      return len(missing)
+
+  def delete(
+    self,
+    ids: Sequence[int | str] = (),
+    owners: Sequence[int | str] = (),
+  ) -> Receipt:
+    """Stops using examples, at once; `repair` brings back what they shared.
+
+    Ids deleted before are acknowledged again; one unknown id or owner refuses
+    the whole request, and nothing changes.
+    """
+    with self._lock:
+      began = time.monotonic()
+      alive, already = self._resolve(ids, owners)
+      seq, gone = None, ()
+      if len(alive):
+        before = self.names()
+        seq = self._ledger.delete(self._records.ids[alive].tolist())
+        self._records.set_alive(alive, False)
+        after = self.names()
+        gone = tuple(str(s) for s in self.wanted if before[s] != after[s])
+        self._switch()
+        self._ledger.mark([seq], 'deactivated')
+      return Receipt(
+        request=seq,
+        deleted=len(alive),
+        already=already,
+        gone=gone,
+        depths=tuple(self._server.view.depths),
+        seconds=time.monotonic() - began,
+      )
+
+  def add(
+    self, ids: Sequence[int | str], *, allow_reinsert: bool = False
+  ) -> int:
+    """Admits examples that the data set now holds; `repair` trains on them.
+
+    Returns how many; those in use already are left as they are.
+    """
+    with self._lock:
+      data = self.recipe.open_data()
+      ids = np.unique(np.asarray(ids))
+      new = ids[~np.isin(ids, self._records.ids[self._records.alive])]
+      at = data.positions_of(new)
+      back = new[self._ledger.was_deleted(new.tolist())]
+      if len(back) and not allow_reinsert:
+        raise errors.UnknownId(
+          f'{len(back)} id(s) were deleted and may come back only with '
+          f'allow_reinsert=True: {back[:5].tolist()}'
+        )
+      if not len(new):
+        return 0
+      owners, contents = data.owners[at], data.content_digests(at)
+      self._ledger.admit(new, owners, contents)
+      self._data = data
+      self._records = records_lib.Records(
+        self.recipe, self._salt, *self._ledger.records()
+      )
+      self._switch()
+      return len(new)
+
+  def predict(self, x: np.ndarray) -> np.ndarray:
+    """Outputs [n, num_outputs] for normalized inputs [n, *input_shape]."""
+    return self._server.predict(np.asarray(x, np.float32))
+
+  def names(self) -> dict[stages.Stage, str]:
+    """The name of every stage, as the survivors make it."""
+    roots = self._records.roots()
+    return {
+      stage: stages.name(self._recipe_digest, stage, roots)
+      for stage in self.wanted
+    }
+
+  def served(self) -> dict[str, str]:
+    """Digest of the parameters each living shard answers with."""
+    view = self._server.view
+    return {
+      str(stage): trees.digest(params)
+      for stage, params in zip(view.stages, view.params, strict=True)
+      if stage is not None
+    }
+
+  def digests(self) -> dict[str, str]:
+    """Digest of what each existing, derivable stage keeps."""
+    have = self._store.names()
+    return {
+      str(stage): self._store.facts(name)['digest']
+      for stage, name in self.names().items()
+      if name in have
+    }
+
+  def digest(self) -> str:
+    """One digest over every derivable stage; all of them must exist."""
+    found = self.digests()
+    missing = [str(stage) for stage in self.wanted if str(stage) not in found]
+    if missing:
+      raise errors.CheckpointError(
+        f'{len(missing)} stage(s) are missing, repair first: {missing[:5]}'
+      )
+    text = json.dumps(found, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+  def status(self) -> dict[str, Any]:
+    """What is there, what is missing, what serves."""
+    have, names = self._store.names(), self.names()
+    view = self._server.view
+    return {
+      'strategy': self.recipe.strategy,
+      'examples': int(self._records.alive.sum()),
+      'shards': self.recipe.shards,
+      'slices': self.recipe.slices,
+      'sequences': [list(order) for order in self.sequences],
+      'stages': len(self.wanted),
+      'missing': sum(names[stage] not in have for stage in self.wanted),
+      'stale': len(have - set(names.values())),
+      'served_depths': view.depths,
+      'served': [str(stage) if stage else None for stage in view.stages],
+      'requests': [request._asdict() for request in self._ledger.requests()],
+    }
+
+  def audit(
+    self,
+    level: str,
+    data: types.Dataset | None = None,
+    report: Report | None = None,
+  ) -> audit_lib.Report:
+    """Rebuilds stages in a clean room and compares digests bit for bit.
+
+    Args:
+      level: 'E1' rebuilds what is served; 'E2' every stage, all of which must
+        exist.
+      data: a data set that never held what was deleted; by default the
+        survivors in the system's own.
+      report: is told after each stage how many are done, and of how many.
+    """
+    errors.check_choice('level of an audit', level, audit_lib.LEVELS)
+    with self._lock:
+      names, have = self.names(), self._store.names()
+      view = self._server.view
+      served = [stage for stage in view.stages if stage is not None]
+      return audit_lib.audit(
+        level=level,
+        recipe=self.recipe,
+        salt=self._salt,
+        data=self._survivors() if data is None else data,
+        wanted=self.wanted if level == 'E2' else audit_lib.closed(served),
+        facts={
+          stage: self._store.facts(names[stage])
+          for stage in self.wanted
+          if names[stage] in have
+        },
+        names=names,
+        report=report,
+      )
+
+  def _survivors(self) -> types.Dataset:
+    where = self._records.check(self._data)
+    return self._data.subset(where[self._records.alive])
+
+  def _resolve(self, ids, owners) -> tuple[np.ndarray, int]:
+    """(positions of the living, number deleted before) of a request."""
+    ids = list(dict.fromkeys(ids))
+    gone = self._ledger.was_deleted(ids)
+    chosen = self._records.find(
+      np.array([i for i, dead in zip(ids, gone, strict=True) if not dead])
+    )
+    if len(owners):
+      rows = self._records.of_owners(np.array(list(owners)))
+      chosen = np.union1d(chosen, rows)
+    living = chosen[self._records.alive[chosen]] if len(chosen) else chosen
+    return living, int(gone.sum()) + len(chosen) - len(living)
+
+  def _switch(self) -> None:
+    """Serves the longest prefix that is derivable and exists, per shard."""
+    names, have = self.names(), self._store.names()
+    # What may not be used any more does not stay in memory either.
+    derivable = set(names.values())
+    self._kept = {n: t for n, t in self._kept.items() if n in derivable}
+    chosen = serving.choose(
+      self.recipe.shards, self.sequences, lambda stage: names[stage] in have
+    )
+    params = tuple(
+      None if stage is None else self._state(stage, names).params
+      for stage in chosen
+    )
+    self._server.view = serving.View(chosen, params)
+
+  def _state(self, stage: stages.Stage, names) -> program_lib.State:
+    """A stage that exists, with what it stands on."""
+    if stage.parent is None or self.recipe.strategy == 'sisa':
+      params = self._program.start(stage.shard).params
+    else:
+      params = self._state(stage.parent, names).params
+    return self._program.restore(stage, params, self._tree(stage, names[stage]))
+
+  def _tree(self, stage: stages.Stage, name: str) -> Any:
+    if name not in self._kept:
+      self._kept[name] = self._store.load(name)
+    return self._kept[name]
+
+  def _builder(self) -> builder_lib.Builder:
+    return builder_lib.Builder(
+      self._program, self._records, self._data, capacity=self._capacity
+    )
