@@ -2,7 +2,8 @@
 
   python experiments/fit.py --config=configs/mlp_digits.py --workdir=/tmp/mlp
 
-Expected: 97.8 % test accuracy (seed 0), in 5 seconds on 2 CPU cores.
+Expected: 98.1 % test accuracy (97.8 to 98.6 over seeds 0, 1, 2), in 5 seconds
+on 2 CPU cores.
 Variant: `:smoke`, a few steps.
 """
 

@@ -15,6 +15,7 @@ from unlearn_jax import experiment
 
 
 def get_config(variant=''):
+  experiment.check_variant(variant, ['smoke'])
   c = experiment.fit_config()
   c.data.name = 'mnist'
   c.data.folder = config_dict.placeholder(str)

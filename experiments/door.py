@@ -10,16 +10,20 @@ from absl import app, flags, logging
 
 from unlearn_jax import errors
 
+_SHOWN = 8  # items of a list; the JSON has them all
+
 
 def run(
   main: Callable[[], None], required: Sequence[str] = ('workdir',)
 ) -> None:
   """Parses the flags and runs `main`; what went wrong is one line, exit 1."""
-  flags.mark_flags_as_required(required)
   logging.set_verbosity(logging.INFO)
   # Which accelerators jax looked for and did not find is no news.
   python_logging.getLogger('jax').setLevel(python_logging.WARNING)
-  app.run(lambda argv: _guarded(main), flags_parser=_parse)
+  app.run(
+    lambda argv: _guarded(main),
+    flags_parser=lambda argv: _parse(argv, required),
+  )
 
 
 def config(name: str) -> str:
@@ -34,7 +38,18 @@ def show(summary: dict[str, Any], path: str) -> None:
   print(f'{"summary":24}{path}')
 
 
-def _parse(argv: list[str]) -> list[str]:
+def table(rows: Sequence[dict[str, Any]]) -> None:
+  """Prints rows with the same fields as a table."""
+  texts = [[name.replace('_', ' ') for name in rows[0]]]
+  texts += [[_text(value) for value in row.values()] for row in rows]
+  widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+  for row in texts:
+    cells = (cell.ljust(n) for cell, n in zip(row, widths, strict=True))
+    print('  '.join(cells).rstrip())
+  print()
+
+
+def _parse(argv: list[str], required: Sequence[str]) -> list[str]:
   """Parses the flags; whatever is wrong with them is told in one line."""
   try:
     rest = flags.FLAGS(argv)
@@ -44,15 +59,43 @@ def _parse(argv: list[str]) -> list[str]:
   except AttributeError as error:  # of ConfigDict, with the near matches
     # The message comes with its line ends and quotes escaped.
     reason = str(error).replace('\\n', ' ').replace('\\', '').strip('\'" ')
+    if 'Did you mean' not in reason:
+      reason += _allowed(argv)
     sys.exit(f'ConfigError: no such field in the config: {reason}')
   if len(rest) > 1:
     sys.exit(f'unexpected arguments: {" ".join(rest[1:])}')
+  missing = [
+    f'--{name}' for name in required if flags.FLAGS[name].value is None
+  ]
+  if missing:
+    sys.exit(f'{" and ".join(missing)} must be given; --help explains')
   return rest
+
+
+def _allowed(argv: list[str]) -> str:
+  """The fields beside the first override that the config does not have."""
+  files = [word for word in argv if word.startswith('--config=')]
+  # Once more, without the overrides, which are taken from sys.argv.
+  sys.argv = [argv[0], *files]
+  flags.FLAGS(sys.argv)
+  for word in argv:
+    node = flags.FLAGS['config'].value
+    flag, *path = word.partition('=')[0].split('.')
+    for name in path if flag == '--config' else ():
+      if not hasattr(node, 'keys'):
+        break
+      if name not in node:
+        return f'. Allowed: {", ".join(sorted(node.keys()))}'
+      node = node[name]
+  return ''
 
 
 def _guarded(main: Callable[[], None]) -> None:
   try:
     main()
+  except KeyboardInterrupt:
+    print('interrupted; the same command goes on', file=sys.stderr)
+    sys.exit(130)  # as a shell reports SIGINT
   except (errors.UnlearnError, OSError) as error:
     logging.debug('where it happened:', exc_info=True)  # with --verbosity=1
     sys.exit(f'{type(error).__name__}: {error}')
@@ -63,5 +106,13 @@ def _flat(tree: dict[str, Any], prefix: str = ''):
     if isinstance(value, dict):
       yield from _flat(value, f'{prefix}{name} ')
     else:
-      shown = f'{value:.4g}' if isinstance(value, float) else value
-      yield f'{prefix}{name}'.replace('_', ' '), shown
+      yield f'{prefix}{name}'.replace('_', ' '), _text(value)
+
+
+def _text(value: Any) -> str:
+  if isinstance(value, float):
+    return f'{value:.4g}'
+  if isinstance(value, list | tuple):
+    more = f', ... ({len(value)} in all)' if len(value) > _SHOWN else ''
+    return ', '.join(map(_text, value[:_SHOWN])) + more or 'none'
+  return str(value)

@@ -31,6 +31,7 @@ LAYERS = (
   ('exact', 'fleet'),
   ('pruners', 'attributors', 'unlearners', 'metrics'),
   ('study',),
+  ('inputs', 'operations', 'tour'),
   ('experiment',),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -42,3 +42,26 @@ def test_nothing_asked_is_none_and_wrong_names_are_refused():
   assert augment.make({'shift': 0, 'flip': False}) is None
   with pytest.raises(errors.UnknownName, match="'rotate'.*shift"):
     augment.make({'rotate': 1})
+
+
+def test_the_order_of_the_options_does_not_matter():
+  one = augment.make({'shift': 2, 'flip': True})(_keys(), _images())
+  other = augment.make({'flip': True, 'shift': 2})(_keys(), _images())
+  assert (one == other).all()
+  flipped = augment.make({'flip': True})(_keys(), _images())
+  assert (augment.make({'shift': 2})(_keys(), flipped) == one).all()
+
+
+@pytest.mark.parametrize(
+  'options, words',
+  [
+    ({'shift': -1}, 'shift is a whole number.*-1'),
+    ({'shift': 1.5}, 'shift is a whole number.*1.5'),
+    ({'shift': True}, 'shift is a whole number.*True'),
+    ({'flip': 1}, 'flip is True or False, got 1'),
+    ({'flip': 'no'}, "flip is True or False, got 'no'"),
+  ],
+)
+def test_values_are_checked(options, words):
+  with pytest.raises(errors.ConfigError, match=words):
+    augment.make(options)

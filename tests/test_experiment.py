@@ -1,5 +1,6 @@
 """The run of a config: written down, resumed, refused."""
 
+import dataclasses
 import json
 import pathlib
 import signal
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from unlearn_jax import errors, experiment
+from unlearn_jax.exact import recipe
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -21,6 +23,16 @@ def _config(**fields):
   c.optimizer.learning_rate = 0.02
   c.update(fields)
   return c
+
+
+def test_a_system_config_has_every_field_of_a_recipe():
+  given = experiment.system_config().to_dict()
+  assert not any(given['augment'].values())  # named, so that flags find them
+  given['augment'] = {}
+  least = {'data': given['data'], 'model': given['model']}
+  assert recipe.Recipe(**least).to_json() == recipe.Recipe(**given).to_json()
+  fields = {field.name for field in dataclasses.fields(recipe.Recipe)}
+  assert set(given) == fields
 
 
 def test_a_run_explains_itself(tmp_path):

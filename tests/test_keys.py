@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from unlearn_jax import keys
+from unlearn_jax import errors, keys
 
 
 def _bits(key):
@@ -89,3 +89,40 @@ def test_rows_have_keys_of_their_own():
 def test_ids_of_another_type_are_refused():
   with pytest.raises(TypeError, match='float64'):
     keys.hash_ids(np.array([0.5]), 's')
+
+
+@pytest.mark.parametrize('seed', [-1, 2**32, np.int64(-1), 2**64])
+def test_seeds_are_32_bits(seed):
+  with pytest.raises(errors.ConfigError, match='between 0 and 4294967295'):
+    keys.root(seed)
+
+
+def test_streams_are_those_of_the_first_release():
+  found = [
+    keys.stream(keys.root(0), 'a'),
+    keys.stream(keys.root(2**32 - 1), 'a', 5),
+    keys.stream(keys.root(0), 'a', 2**32 + 1),
+    keys.stream(keys.root(0), 'a', -1),
+  ]
+  assert [_bits(key) for key in found] == [
+    (667741459, 1184103848),
+    (325793163, 1573133113),
+    (53965362, 3132186708),
+    (873091448, 1407196781),
+  ]
+
+
+@pytest.mark.parametrize('index', [0, 7, 2**32 - 1, 2**32, 2**40 + 3, -1])
+def test_an_index_of_numpy_is_that_of_python(index):
+  root = keys.root(0)
+  expected = _bits(keys.stream(root, 'a', index))
+  assert _bits(keys.stream(root, 'a', np.int64(index))) == expected
+  if 0 <= index < 2**32:
+    assert _bits(keys.stream(root, 'a', np.uint32(index))) == expected
+
+
+@pytest.mark.parametrize('kind', [int, str])
+def test_ties_of_hashes_are_broken_by_the_id(monkeypatch, kind):
+  monkeypatch.setattr(keys, 'hash_ids', lambda ids, salt: np.zeros(len(ids)))
+  ids = np.array([kind(i) for i in (3, 1, 2)])
+  assert ids[keys.order(ids, 's')].tolist() == sorted(ids.tolist())

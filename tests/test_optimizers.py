@@ -59,3 +59,25 @@ def test_wrong_names_and_values_are_refused():
     optimizers.make_schedule('cosin')
   with pytest.raises(errors.ConfigError, match='1.5'):
     optimizers.make_schedule(warmup=1.5)
+
+
+@pytest.mark.parametrize('rate', [0.0, -1.0, float('nan'), float('inf')])
+def test_a_learning_rate_is_positive(rate):
+  with pytest.raises(errors.ConfigError, match='learning_rate'):
+    optimizers.make('adam', learning_rate=rate)
+
+
+@pytest.mark.parametrize('nesterov', [False, True])
+def test_momentum_in_two_steps(nesterov):
+  """v1 = g1, v2 = m v1 + g2; Nesterov looks one step ahead: m v + g."""
+  m, rate, gradients = 0.9, 0.1, (1.0, 3.0)
+  optimizer = optimizers.make(
+    'sgd', learning_rate=rate, momentum=m, nesterov=nesterov
+  )
+  params = {'w': jnp.zeros(1)}
+  state, velocity = optimizer.init(params), 0.0
+  for gradient in gradients:
+    updates, state = optimizer.update({'w': jnp.array([gradient])}, state)
+    velocity = m * velocity + gradient
+    expected = m * velocity + gradient if nesterov else velocity
+    np.testing.assert_allclose(updates['w'], [-rate * expected], rtol=1e-6)

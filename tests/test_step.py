@@ -158,3 +158,63 @@ def test_the_loop_does_what_single_steps_do():
     total += float(loss)
   np.testing.assert_allclose(float(loss_sum), total, rtol=1e-6)
   chex.assert_trees_all_close(looped.params, state.params, rtol=1e-5, atol=1e-6)
+
+
+def test_each_step_has_dropout_of_its_own():
+  one_step, state = _setup(optax.sgd(0.0))
+  batch, key = _batch(range(8)), keys.root(0)
+  one_step = jax.jit(one_step)
+  first = one_step(state, batch, key)[1]
+  assert first == one_step(state, batch, key)[1]
+  # Nothing has moved but the count of steps.
+  assert first != one_step(state._replace(step=state.step + 1), batch, key)[1]
+
+
+def test_a_nan_target_in_the_row_that_padding_gathers_leaves_no_trace():
+  """Padding gathers row 0, whose target may be anything."""
+  model = registry.make('models', 'linear', num_outputs=2)
+  optimizer = optax.sgd(0.1)
+  one_step = jax.jit(
+    step.make_step(step.supervised(model, losses.squared_error), optimizer)
+  )
+  x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+  results = []
+  for target in (0.0, np.nan):
+    y = np.ones((4, 2), np.float32)
+    y[0] = target
+    table = jax.device_put(step.Table(x, y, keys.id_words(np.arange(4))))
+    params = model.init(keys.root(0), x)
+    state = step.init_state(params, optimizer)
+    batch = step.gather(table, jnp.array([1, 2, -1]))
+    results.append(one_step(state, batch, keys.root(0)))
+  assert trees.bit_diff(*results).equal
+  assert trees.all_finite(results[1])
+
+
+def test_augmentation_has_a_stream_of_its_own():
+  """Not the row's key itself, which feeds dropout."""
+  seen = []
+
+  def augment(row_keys, x):
+    seen.append(jax.random.key_data(row_keys))
+    return x
+
+  model = registry.make('models', 'linear', num_outputs=3)
+  objective = step.supervised(model, losses.cross_entropy, augment)
+  batch = _batch(range(4))
+  row_keys = keys.rows(keys.root(0), batch.id)
+  objective(model.init(keys.root(0), batch.x), batch, row_keys)
+  expected = [keys.stream(key, 'augment') for key in row_keys]
+  for found, key in zip(seen[0], expected, strict=True):
+    assert (found == jax.random.key_data(key)).all()
+
+
+def test_a_loss_sum_goes_on_where_it_is_given():
+  one_step, state = _setup()
+  loop = jax.jit(step.make_loop(one_step))
+  plan = np.arange(24, dtype=np.int32).reshape(6, 4)
+  run = (_table(), plan, keys.root(0))
+  _, whole = loop(state, *run, 0, 6, 6, np.float32(0))
+  state, part = loop(state, *run, 0, 2, 6, np.float32(0))
+  _, rest = loop(state, *run, 2, 6, 6, part)
+  assert rest == whole > part

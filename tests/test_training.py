@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,8 +37,7 @@ def _data(n=37, poison=None, kind='classification'):
   )
 
 
-def _fit(data, *, stop_at=None, state=None, model=None, **kwargs):
-  """The state at the end, or after the first chunk from row `stop_at` on."""
+def _chunks(data, *, state=None, model=None, **kwargs):
   arguments = {
     'optimizer': optimizers.make('adamw', learning_rate=0.01),
     'schedule': optimizers.make_schedule('cosine', warmup=0.1),
@@ -47,9 +47,12 @@ def _fit(data, *, stop_at=None, state=None, model=None, **kwargs):
     'seed': 0,
   }
   model = model or _model(dropout=0.2)
-  for chunk in training.fit(
-    model, data, state=state, **{**arguments, **kwargs}
-  ):
+  return training.fit(model, data, state=state, **{**arguments, **kwargs})
+
+
+def _fit(data, *, stop_at=None, **kwargs):
+  """The state at the end, or after the first chunk from row `stop_at` on."""
+  for chunk in _chunks(data, **kwargs):
     if stop_at is not None and chunk.row >= stop_at:
       break
   return chunk
@@ -141,3 +144,44 @@ def test_a_diverging_fit_stops_and_says_where():
   sgd = optimizers.make('sgd', learning_rate=1e30)
   with pytest.raises(errors.TrainingDiverged, match='steps'):
     _fit(_data(), optimizer=sgd)
+
+
+def test_the_loss_is_the_mean_of_the_epoch_so_far_wherever_it_is_cut(
+  monkeypatch,
+):
+  whole = [
+    (chunk.row, chunk.loss) for chunk in _chunks(_data()) if chunk.epoch_ended
+  ]
+  monkeypatch.setattr(training, '_SECONDS_A_CHUNK', 0.0)  # one step each
+  singly = list(_chunks(_data()))
+  assert len(singly) == 15
+  ends = [(chunk.row, chunk.loss) for chunk in singly if chunk.epoch_ended]
+  assert ends == whole
+  # A resumed fit ends its epochs with the same numbers.
+  for part in _chunks(_data()):
+    if part.row == 5:
+      break
+  rest = _chunks(_data(), state=part.state)
+  assert [(c.row, c.loss) for c in rest if c.epoch_ended] == whole[1:]
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    {'schedule': optimizers.constant},
+    {'augment': None},
+    {'label_smoothing': 0.1},
+  ],
+)
+def test_every_argument_of_a_fit_counts(change):
+  assert trees.digest(_fit(_data()).state.params) != trees.digest(
+    _fit(_data(), **change).state.params
+  )
+
+
+def test_a_fit_that_diverges_in_its_last_step_says_so():
+  def jump(progress):  # the last of three steps is the only one that moves
+    return jnp.where(progress > 0.6, jnp.inf, 0.0)
+
+  with pytest.raises(errors.TrainingDiverged, match='step 3, the last'):
+    _fit(_data(24), epochs=1, schedule=jump)

@@ -87,3 +87,32 @@ def test_sizes():
   assert trees.nbytes(_tree()) == 24 + 6 + 4
   assert trees.all_finite(_tree())
   assert not trees.all_finite({'a': jnp.array([1.0, jnp.inf])})
+
+
+def test_the_digest_is_that_of_the_first_release():
+  tree = {
+    'layer_0': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)},
+    'stats': {'mean': np.ones(2, np.float16)},
+    'step': np.int32(3),
+  }
+  assert trees.digest(tree) == (
+    '2e21859ada0f00ed79f55c410d100adaa98a8804bb71d3e85243934ff28a243e'
+  )
+
+
+def test_where_a_path_ends_is_part_of_the_digest():
+  """As plain text the two would be one stream: only the lengths differ."""
+  left = {'a': np.frombuffer(b'1', np.uint8), 'b': np.zeros(0, np.uint8)}
+  head = b'1:b|uint8|(0,)|0|'
+  assert trees.digest(left) != trees.digest(
+    {'a': np.frombuffer(b'1' + head, np.uint8)}
+  )
+  shifted = ({'2:a': np.zeros(0, np.uint8)}, {'a': np.zeros(0, np.uint8)})
+  assert trees.digest(shifted[0]) != trees.digest(shifted[1])
+
+
+def test_python_numbers_are_leaves_too():
+  assert trees.nbytes({'a': 1.0, 'b': np.zeros(2, np.float32)}) == 16
+  assert trees.all_finite({'a': 1, 'b': 0.5, 'c': True})
+  assert not trees.all_finite({'a': float('nan')})
+  assert not trees.all_finite({'a': jnp.array([jnp.inf], jnp.bfloat16)})

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from unlearn_jax import errors, keys
 
@@ -17,11 +18,16 @@ Augment = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def make(options: Mapping[str, Any]) -> Augment | None:
-  """`{'shift': 2, 'flip': True}` in this order; None when nothing is asked."""
-  for name in options:
+  """The changes that are asked for, such as `{'shift': 2, 'flip': True}`.
+
+  Flips come before shifts whatever the order of the options: a mapping that
+  went through a file may come back sorted. None when nothing is asked.
+  """
+  for name, value in options.items():
     if name not in _AUGMENTS:
       raise errors.unknown_name('augmentation', name, _AUGMENTS)
-  chosen = [(name, value) for name, value in options.items() if value]
+    _check(name, value)
+  chosen = [(name, options[name]) for name in _AUGMENTS if options.get(name)]
   if not chosen:
     return None
 
@@ -36,6 +42,20 @@ def make(options: Mapping[str, Any]) -> Augment | None:
   return augment
 
 
+def _check(name: str, value: Any) -> None:
+  if name == 'flip':
+    if not isinstance(value, bool | np.bool_):
+      raise errors.ConfigError(f'flip is True or False, got {value!r}')
+  elif (
+    isinstance(value, bool | np.bool_)
+    or not isinstance(value, int | np.integer)
+    or value < 0
+  ):
+    raise errors.ConfigError(
+      f'{name} is a whole number of pixels, at least 0, got {value!r}'
+    )
+
+
 def _shift(key, image, pixels):
   """Moves the image by up to `pixels` in each direction; zeros come in."""
   padded = jnp.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)))
@@ -48,4 +68,4 @@ def _flip(key, image, _):
   return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
-_AUGMENTS = {'shift': _shift, 'flip': _flip}
+_AUGMENTS = {'flip': _flip, 'shift': _shift}  # in this order

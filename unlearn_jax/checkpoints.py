@@ -293,9 +293,10 @@ def _describe(leaves: Mapping[str, Any]) -> dict[str, list]:
 
 
 def _hash_files(folder: pathlib.Path) -> dict[str, str]:
-  files = sorted(path for path in folder.rglob('*') if not path.is_dir())
   digests = {}
-  for path in files:
+  for path in sorted(folder.rglob('*')):
+    if path.is_dir():
+      continue
     with open(path, 'rb') as file:
       digest = hashlib.file_digest(file, 'sha256').hexdigest()
     digests[path.relative_to(folder).as_posix()] = digest

@@ -6,11 +6,14 @@ have to come before anything that does.
 
 import math
 import os
+import pickle
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from unlearn_jax import errors, pins
 
@@ -134,13 +137,76 @@ def is_lead() -> bool:
   return jax.process_index() == 0
 
 
+def share(value: Any, source: int = 0) -> Any:
+  """The `value` of process `source`, in every process.
+
+  Collective: all processes call it together, with the same `source`. What
+  travels is bytes, and not the arrays in `value`: jax broadcasts by adding,
+  and 0.0 + -0.0 is another word than -0.0.
+  """
+  if jax.process_count() == 1:
+    return value
+  mine = jax.process_index() == source
+  sent = pickle.dumps(value) if mine else b''
+  size = int(_broadcast(np.uint32(len(sent)), mine))
+  # Room in powers of two: each size is compiled once.
+  room = np.zeros(max(1024, 1 << (size - 1).bit_length()), np.uint8)
+  room[: len(sent)] = np.frombuffer(sent, np.uint8)
+  return pickle.loads(_broadcast(room, mine)[:size].tobytes())
+
+
+def from_lead(action: Callable[[], Any]) -> Any:
+  """What `action` returns in the lead, in every process; its error too.
+
+  Collective. Only the lead runs it.
+  """
+  if jax.process_count() == 1:
+    return action()
+  result = error = None
+  if is_lead():
+    try:
+      result = action()
+    except Exception as caught:
+      error = caught
+  result, error = share((result, error))
+  if error is not None:
+    raise error
+  return result
+
+
+class OfLead:
+  """An object that the lead alone holds and every process may call.
+
+  Making it and calling its methods is collective (see `from_lead`); closing it
+  is not.
+  """
+
+  def __init__(self, make: Callable[[], Any]):
+    self._held = None
+
+    def hold():
+      self._held = make()
+
+    from_lead(hold)
+
+  def __getattr__(self, method: str) -> Callable[..., Any]:
+    def call(*args, **kwargs):
+      return from_lead(lambda: getattr(self._held, method)(*args, **kwargs))
+
+    return call
+
+  def close(self) -> None:
+    if self._held is not None:
+      self._held.close()
+
+
 def fingerprint() -> dict[str, Any]:
   """What decides the bits of a result besides the program, as JSON holds it.
 
   Variables of the environment are as they stand now: XLA read them when jax
   started, which `pinned_before_jax` says was after our pins.
   """
-  device = jax.devices()[0]
+  device = jax.local_devices()[0]  # Of a cluster, each tells its own.
   return {
     'jax': jax.__version__,
     'jaxlib': jax.lib.__version__,
@@ -156,6 +222,23 @@ def fingerprint() -> dict[str, Any]:
     **{name: os.environ.get(name) for name in _ENVIRONMENT},
     **{name: getattr(jax.config, name) for name in _CONFIG},
   }
+
+
+def comparable(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+  """The part of a fingerprint that must agree before bits are compared.
+
+  With NPROC fixed the number of cores and of devices was measured to move no
+  bit of a model that is on one device, so these are left out.
+  """
+  if fingerprint['NPROC'] is None:
+    return dict(fingerprint)
+  harmless = ('cores', 'device_count', 'process_count', 'XLA_FLAGS')
+  kept = {k: v for k, v in fingerprint.items() if k not in harmless}
+  flags = (fingerprint['XLA_FLAGS'] or '').split()
+  kept['XLA_FLAGS'] = sorted(
+    flag for flag in flags if 'host_platform_device_count' not in flag
+  )
+  return kept
 
 
 def describe() -> str:
@@ -185,6 +268,10 @@ def cpu_model() -> str:
   except FileNotFoundError:  # No Linux.
     pass
   return platform.processor() or platform.machine()
+
+
+def _broadcast(array: np.ndarray, mine: bool) -> np.ndarray:
+  return np.asarray(multihost_utils.broadcast_one_to_all(array, is_source=mine))
 
 
 def _join_detected() -> bool:

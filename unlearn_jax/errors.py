@@ -28,6 +28,10 @@ class UnknownId(UnlearnError, LookupError):
   """An example id or owner that the data set does not hold."""
 
 
+class UnknownPosition(UnlearnError, IndexError):
+  """A row that the data set does not have, or no row at all."""
+
+
 class ConfigError(UnlearnError, ValueError):
   """A setting outside its allowed values."""
 
@@ -62,6 +66,12 @@ def check_choice(what: str, value: object, allowed: Iterable[object]) -> None:
   """Refuses a value that is not among `allowed`."""
   if value not in allowed:
     raise unknown_name(what, value, allowed)
+
+
+def check_fraction(what: str, value: float) -> None:
+  """Refuses a value outside [0, 1), NaN included."""
+  if not 0 <= value < 1:
+    raise ConfigError(f'{what} is a fraction in [0, 1), got {value}')
 
 
 def _complaint(what: str, name: object, allowed: Iterable[str]) -> str:

@@ -4,12 +4,16 @@ This is the only module of the package that sees a ConfigDict. Binaries call
 its functions; everything below takes plain arguments.
 """
 
+import contextlib
 import dataclasses
+import hashlib
+import json
+import math
 import pathlib
 import shlex
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -24,9 +28,11 @@ from unlearn_jax import (
   devices,
   errors,
   files,
+  operations,
   optimizers,
   registry,
   step,
+  tour,
   training,
   trees,
   types,
@@ -49,7 +55,7 @@ def fit_config() -> ConfigDict:
   # How.
   c.optimizer = ConfigDict({'name': 'adam', 'learning_rate': 1e-3})
   c.schedule = ConfigDict({'name': 'constant', 'warmup': 0.0})  # part of a run
-  c.augment = ConfigDict()  # of unlearn_jax/augment.py, such as shift=2
+  c.augment = ConfigDict({'shift': 0, 'flip': False})
   c.label_smoothing = 0.0
   c.batch_size = 64
   c.epochs = 10
@@ -61,10 +67,49 @@ def fit_config() -> ConfigDict:
   return c
 
 
+def system_config() -> ConfigDict:
+  """Every field of a system that deletes, as `exact/recipe.py` has them."""
+  c = ConfigDict()
+  # What is trained on what: `name` is a file of unlearn_jax/data or /models,
+  # the other fields are arguments of its `make`.
+  c.data = ConfigDict({'name': 'digits'})  # split is added
+  c.model = ConfigDict({'name': 'mlp'})  # num_outputs is added
+  # Which parts of the data a stage sees, and which parameters it moves.
+  c.strategy = 'sisa'  # all of them; 's3t': one block of the model a slice
+  c.shards = 4  # disjoint parts with models of their own
+  c.slices = 4  # of a shard, learned one by one; s3t: blocks of the model
+  c.sequences = ConfigDict({'kind': 'cyclic', 'budget': 1})  # orders of slices
+  c.placement = ConfigDict()  # arguments of exact/partition.py, such as salt
+  # How.
+  c.optimizer = ConfigDict({'name': 'adam', 'learning_rate': 1e-3})
+  c.schedule = ConfigDict({'name': 'constant', 'warmup': 0.0})  # part of a run
+  c.augment = ConfigDict({'shift': 0, 'flip': False})
+  c.label_smoothing = 0.0
+  c.batch_size = 64
+  c.epochs = 1  # passes of a stage over all the slices it has seen
+  c.mesh = ConfigDict()  # {'data': d, 'model': k}: a stage on d x k devices
+  c.carry = False  # the optimizer's state to the next stage; for sisa
+  c.seed = 0
+  # How the shards answer together.
+  c.aggregate = 'mean_logit'  # or 'mean_prob', 'vote'
+  c.fallback = 'error'  # when all shards are dead; 'prior' answers zeros
+  return c
+
+
 def check_variant(variant: str, allowed: Sequence[str]) -> None:
   """Refuses a `config.py:variant` that the config does not have."""
   if variant and variant not in allowed:
     raise errors.unknown_name('variant of the config', variant, allowed)
+
+
+def train(config: ConfigDict, workdir: str) -> dict[str, Any]:
+  """Creates and trains a system, or goes on with the one that is there."""
+  return operations.train(config.to_dict(), workdir)
+
+
+def quickstart(config: ConfigDict, workdir: str) -> dict[str, Any]:
+  """Trains a system, deletes from it, repairs it and proves it."""
+  return tour.run(config.to_dict(), workdir)
 
 
 def fit(
@@ -74,8 +119,18 @@ def fit(
   binary: str = 'fit',
   argv: Sequence[str] = (),
   overwrite: bool = False,
+  finish: Callable[[dict[str, Any], types.Params], None] | None = None,
 ) -> tuple[dict[str, Any], types.Params]:
   """Trains one model and evaluates it; goes on where a run was interrupted.
+
+  Args:
+    config: as `fit_config` has it.
+    workdir: directory of the run.
+    binary: the name of the program, and of its summary.
+    argv: its command line.
+    overwrite: start over.
+    finish: is given the summary, to add to, and the parameters, before the run
+      counts as done.
 
   Returns:
     The summary, also written to `<workdir>/<binary>.json`, and the parameters.
@@ -91,10 +146,12 @@ def fit(
     tensorboard=config.tensorboard,
   ) as writer:
     folder = writer.workdir / 'checkpoints'
-    if not writer.resumed:
-      shutil.rmtree(folder, ignore_errors=True)
+    if not writer.resumed and folder.exists():
+      shutil.rmtree(folder)
     checkpoints.sweep(folder)
     summary, params = _run(config, parts, writer, folder)
+    if finish:
+      finish(summary, params)
     writer.summary(summary)
   return summary, params
 
@@ -114,20 +171,53 @@ def pretrain(
     )
   if not output.endswith('.safetensors'):
     raise errors.ConfigError(f'output is a .safetensors file, got {output!r}')
-  summary, params = fit(
-    config, workdir, binary='pretrain', argv=argv, overwrite=overwrite
+  if not pathlib.Path(output).absolute().parent.is_dir():
+    raise errors.ConfigError(f'there is no folder to write {output} into')
+
+  def export(summary, params):
+    backbone = trees.partition(params, lambda p: not p.startswith('head/'))[0]
+    facts = {
+      'digest': trees.digest(backbone),
+      'seed': str(config.seed),
+      'command': _public_command(argv),
+      'accuracy': f'{summary["test"]["accuracy"]:.4f}',
+    }
+    _vit_weights.save(output, params, facts)
+    summary |= {'output': output, 'backbone_digest': facts['digest']}
+
+  summary, _ = fit(
+    config,
+    workdir,
+    binary='pretrain',
+    argv=argv,
+    overwrite=overwrite,
+    finish=export,
   )
-  backbone = trees.partition(params, lambda p: not p.startswith('head/'))[0]
-  facts = {
-    'digest': trees.digest(backbone),
-    'seed': str(config.seed),
-    'command': shlex.join(argv),
-    'accuracy': f'{summary["test"]["accuracy"]:.4f}',
-  }
-  _vit_weights.save(output, params, facts)
-  summary |= {'output': output, 'backbone_digest': facts['digest']}
-  files.write_json(pathlib.Path(workdir) / 'pretrain.json', summary)
   return summary
+
+
+def _public_command(argv: Sequence[str]) -> str:
+  """The command line as others may read it, without places on this machine.
+
+  Where it wrote is left out. A path from the root or the home folder becomes
+  the last word of its flag in capitals; of a config its file name is kept.
+  """
+  words = []
+  for word in argv[1:]:
+    if words and '=' not in words[-1] and not word.startswith('-'):
+      words[-1] += f'={word}'  # --flag value
+    else:
+      words.append(word)
+  kept = [f'experiments/{pathlib.Path(argv[0]).name}'] if argv else []
+  for word in words:
+    flag, _, value = word.partition('=')
+    if flag.lstrip('-') in ('workdir', 'output', 'overwrite', 'nooverwrite'):
+      continue
+    if value.startswith(('/', '~')) or '..' in value:
+      name = flag.lstrip('-').split('.')[-1].upper()
+      value = pathlib.Path(value).name if name == 'CONFIG' else name
+    kept.append(f'{flag}={value}' if '=' in word else flag)
+  return shlex.join(kept)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,34 +233,86 @@ class _Parts:
 
 
 def _build(config: ConfigDict) -> _Parts:
-  for name in ('batch_size', 'epochs', 'eval_every'):
-    if config[name] < 1:
-      raise errors.ConfigError(f'{name} is at least 1, got {config[name]}')
+  _check_numbers(config)
   train = _make('data', config.data, split='train')
   if not 0 <= config.rows <= len(train):
     raise errors.ConfigError(
       f'rows is between 0 and {len(train)}, got {config.rows}'
     )
+  if config.label_smoothing and train.task.kind == 'regression':
+    raise errors.ConfigError('label_smoothing is for classification only')
   num_outputs = train.task.num_outputs
-  optimizer = config.optimizer.to_dict()
-  return _Parts(
+  with _naming('model'):
+    model = _make('models', config.model, num_outputs=num_outputs)
+  parts = _Parts(
     train=train.subset(np.arange(config.rows)) if config.rows else train,
     test=_make('data', config.data, split='test'),
-    model=_make('models', config.model, num_outputs=num_outputs),
-    optimizer=optimizers.make(optimizer.pop('name'), **optimizer),
+    model=model,
+    optimizer=optimizers.make(**config.optimizer.to_dict()),
     schedule=optimizers.make_schedule(**config.schedule.to_dict()),
     augment=augment.make(config.augment.to_dict()),
   )
+  for name, data in (('train', parts.train), ('test', parts.test)):
+    if not len(data):
+      raise errors.DataError(f'{data.name} has no rows in its {name} split')
+  with _naming('model'):  # Sizes that do not fit show here, at no cost.
+    jax.eval_shape(lambda: _initial_state(config, parts))
+  return parts
+
+
+def _check_numbers(config: ConfigDict) -> None:
+  for name in ('batch_size', 'epochs', 'eval_every'):
+    if config[name] < 1:
+      raise errors.ConfigError(f'{name} is at least 1, got {config[name]}')
+  if config.checkpoint_every < 0:
+    raise errors.ConfigError(
+      'checkpoint_every is at least 1, or 0 for no checkpoints, got '
+      f'{config.checkpoint_every}'
+    )
+  errors.check_fraction('label_smoothing', config.label_smoothing)
+
+
+def _initial_state(config: ConfigDict, parts: _Parts) -> step.TrainState:
+  return training.initial_state(
+    parts.model, parts.train, parts.optimizer, config.seed
+  )
+
+
+@contextlib.contextmanager
+def _naming(field: str) -> Iterator[None]:
+  """What a library says about a wrong size, as an error of that setting."""
+  try:
+    yield
+  except errors.UnlearnError:
+    raise
+  except (TypeError, ValueError, ArithmeticError, LookupError) as error:
+    raise errors.ConfigError(
+      f'the {field} cannot be built: {type(error).__name__}: {error}'
+    ) from error
 
 
 def _make(kind: str, config: ConfigDict, **extra: Any) -> Any:
   kwargs = config.to_dict()
+  for name in extra.keys() & kwargs.keys():
+    raise errors.ConfigError(
+      f'{name} of {kind} follows from the rest of the run; leave it out of '
+      'the config'
+    )
+  if 'name' not in kwargs:
+    raise errors.ConfigError(
+      f'a name is missing; {kind} there are: '
+      f'{", ".join(registry.available(kind))}'
+    )
   return registry.make(kind, kwargs.pop('name'), **extra, **kwargs)
 
 
 def _run(config, parts, writer, folder) -> tuple[dict[str, Any], types.Params]:
-  """The loop over chunks of steps: progress, evaluations, checkpoints."""
-  state, clocks = _start(config, parts, writer, folder)
+  """The loop over chunks of steps: progress, evaluations, checkpoints.
+
+  The last step is always evaluated and, if any is, checkpointed.
+  """
+  facts = _facts(config, parts.train)
+  state, clocks = _start(config, parts, writer, folder, facts)
   logging.info('%s on %s', config.model.name, devices.describe())
   chunks = training.fit(
     parts.model,
@@ -185,7 +327,7 @@ def _run(config, parts, writer, folder) -> tuple[dict[str, Any], types.Params]:
     state=state,
   )
   steps = -(-len(parts.train) // config.batch_size) * config.epochs
-  scores, first = {}, True
+  scores, first = None, True
   with progress_lib.Progress(steps, done=int(state.step)) as bar:
     began, done = time.monotonic(), int(state.step)
     for chunk in chunks:
@@ -194,45 +336,83 @@ def _run(config, parts, writer, folder) -> tuple[dict[str, Any], types.Params]:
       bar.update(chunk.row - done, loss=chunk.loss)
       began, done, state = time.monotonic(), chunk.row, chunk.state
       epoch = done * config.epochs // steps
-      if chunk.epoch_ended and _due(epoch, config.eval_every):
+      if not chunk.epoch_ended:
+        continue
+      if epoch % config.eval_every == 0 or done == steps:
         scores = training.evaluate(parts.model, state.params, parts.test)
         named = {f'test/{name}': value for name, value in scores.items()}
         writer.scalars(done, {'train/loss': chunk.loss, 'epoch': epoch}, named)
         clocks['evaluate'] += time.monotonic() - began
-      if chunk.epoch_ended and _due(epoch, config.checkpoint_every):
-        _checkpoint(folder, state, clocks)
+      every = config.checkpoint_every
+      if every and (epoch % every == 0 or done == steps):
+        _checkpoint(folder, state, {'seconds': clocks, **facts})
       began = time.monotonic()
-  scores = training.evaluate(parts.model, state.params, parts.test)
+  if scores is None:  # A finished run was opened again.
+    scores = training.evaluate(parts.model, state.params, parts.test)
+  if not math.isfinite(scores['loss']):
+    raise errors.TrainingDiverged(f'the test loss is {scores["loss"]}')
   return _summary(config, parts, state, scores, clocks), state.params
 
 
-def _start(config, parts, writer, folder):
-  """The state a fit begins with, and the seconds spent so far."""
-  state = training.initial_state(
-    parts.model, parts.train, parts.optimizer, config.seed
+def _facts(config: ConfigDict, data: types.Dataset) -> dict[str, Any]:
+  """What a checkpoint must agree on before a run goes on from it.
+
+  `inputs` is one digest over the configuration and every row trained on, by
+  id and content: a deleted row must not live on in a resumed run.
+  """
+  order = np.argsort(data.ids, kind='stable')
+  settings = files.to_json(config.to_dict())
+  public = json.dumps([settings, data.ids[order].tolist()], sort_keys=True)
+  inputs = hashlib.sha256(public.encode())
+  inputs.update(data.content_digests(order).tobytes())
+  return {'inputs': inputs.hexdigest(), 'machine': devices.fingerprint()}
+
+
+def _check_same(path: pathlib.Path, then, now) -> None:
+  """Refuses other inputs, and says so when the machine is another one."""
+  if then.get('inputs') != now['inputs']:
+    raise errors.WorkdirError(
+      f'the training data or the configuration changed since {path} was '
+      'saved: going on would keep what was removed. --overwrite starts over'
+    )
+  moved = writer_lib.differences(
+    *(devices.comparable(facts['machine']) for facts in (then, now))
   )
+  if moved:
+    logging.warning(
+      'the interrupted run was on another machine or setup, so the rest of it '
+      'may have other bits: %s',
+      '; '.join(moved),
+    )
+
+
+def _start(config, parts, writer, folder, facts):
+  """The state a fit begins with, and the seconds spent so far."""
+  state = _initial_state(config, parts)
   clocks = {'compile': 0.0, 'train': 0.0, 'evaluate': 0.0}
   last = checkpoints.latest(folder)
   if last is not None:
+    _check_same(last, checkpoints.load_meta(last), facts)
     state, meta = checkpoints.load(last, like=state)
     clocks = meta['seconds']
     logging.info('going on at step %d of %s', int(state.step), last)
+    _drop_others(folder, last)  # A kill may have left one.
   if writer.resumed:
     writer.rewind(int(state.step))
   return state, clocks
 
 
-def _checkpoint(folder, state, clocks) -> None:
-  """Saves `state`, then drops the checkpoint before it."""
-  before = checkpoints.latest(folder)
+def _checkpoint(folder, state, meta) -> None:
+  """Saves `state`, then drops every other checkpoint."""
   path = folder / f'step_{int(state.step)}'
-  checkpoints.save(path, jax.device_get(state), {'seconds': clocks})
-  if before is not None:
-    shutil.rmtree(before)
+  checkpoints.save(path, jax.device_get(state), meta)
+  _drop_others(folder, path)
 
 
-def _due(epoch: int, every: int) -> bool:
-  return bool(every) and epoch % every == 0
+def _drop_others(folder: pathlib.Path, newest: pathlib.Path) -> None:
+  for other in folder.iterdir():
+    if other != newest and checkpoints.exists(other):
+      shutil.rmtree(other)
 
 
 def _summary(config, parts, state: step.TrainState, scores, clocks):
@@ -249,11 +429,14 @@ def _summary(config, parts, state: step.TrainState, scores, clocks):
     'seed': config.seed,
     'test': scores,
     'seconds': clocks,
-    'examples_per_second': _pace(config, rows, clocks['train']),
+    **_pace(config, rows, clocks['train']),
     'digest': trees.digest(state.params),
     'device': devices.describe(),
   }
 
 
-def _pace(config, rows: int, seconds: float) -> float | None:
-  return config.epochs * rows / seconds if seconds else None
+def _pace(config, rows: int, seconds: float) -> dict[str, float]:
+  """Nothing when the whole run was one chunk, which is all compilation."""
+  if not seconds:
+    return {}
+  return {'examples_per_second': config.epochs * rows / seconds}

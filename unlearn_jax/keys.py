@@ -11,11 +11,19 @@ import hashlib
 import jax
 import numpy as np
 
+from unlearn_jax import errors
+
 _MASK = 0xFFFFFFFF
 
 
 def root(seed: int) -> jax.Array:
-  """The typed key that all streams of a run come from."""
+  """The typed key that all streams of a run come from.
+
+  Seeds are 32 bits: of a larger or negative one jax would drop bits without a
+  word, so two seeds could be one run.
+  """
+  if isinstance(seed, int | np.integer) and not 0 <= seed <= _MASK:
+    raise errors.ConfigError(f'a seed is between 0 and {_MASK}, got {seed}')
   return jax.random.key(seed)
 
 
@@ -23,6 +31,8 @@ def stream(key: jax.Array, name: str, *indices) -> jax.Array:
   """The key of stream `name`, at `indices` (integers, traced ones too)."""
   key = jax.random.fold_in(key, _name_word(name))
   for index in indices:
+    if isinstance(index, np.integer):
+      index = int(index)
     if isinstance(index, int) and not 0 <= index <= _MASK:
       # Two words, with a mark between: no shorter index can collide.
       index = index % 2**64

@@ -5,6 +5,7 @@ the run's progress (also in [0, 1]) that multiplies the update, so the number
 of steps stays a run-time value and one compiled program serves every run.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -52,6 +53,10 @@ def make(name: str, *, clip_norm: float = 0.0, **kwargs):
   registry.check_arguments(
     _OPTIMIZERS[name], f'argument of optimizer {name}', kwargs
   )
+  if not 0 < kwargs['learning_rate'] < math.inf:
+    raise errors.ConfigError(
+      f'learning_rate is positive and finite, got {kwargs["learning_rate"]}'
+    )
   optimizer = _OPTIMIZERS[name](**kwargs)
   if clip_norm:
     return optax.chain(optax.clip_by_global_norm(clip_norm), optimizer)
@@ -79,8 +84,7 @@ def make_schedule(name: str = 'constant', *, warmup: float = 0.0) -> Schedule:
   """A factor of progress; `warmup` is the fraction of the run spent rising."""
   if name not in _SCHEDULES:
     raise errors.unknown_name('schedule', name, _SCHEDULES)
-  if not 0 <= warmup < 1:
-    raise errors.ConfigError(f'warmup is a fraction in [0, 1), got {warmup}')
+  errors.check_fraction('warmup', warmup)
   decay = _SCHEDULES[name]
 
   def schedule(progress):

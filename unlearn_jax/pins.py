@@ -24,9 +24,17 @@ DEFAULT_NPROC = 4
 _XLA_FLAGS = (('--xla_cpu_enable_platform_dependent_math=false', (0, 10)),)
 
 
-# Whether jax was imported first. The pins still count if it had not started a
-# backend by then, but nobody can tell, so the fingerprint says this instead.
-LATE = 'jax' in sys.modules
+def _backend_is_up() -> bool:
+  """Whether jax runs already, in which case the pins come too late."""
+  if 'jax' not in sys.modules:
+    return False
+  # jax has no public way to ask that does not start what is asked about.
+  bridge = sys.modules.get('jax._src.xla_bridge')
+  ask = getattr(bridge, 'backends_are_initialized', None)
+  return ask is None or bool(ask())
+
+
+LATE = _backend_is_up()
 
 
 def apply() -> None:

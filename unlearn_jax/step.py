@@ -123,18 +123,20 @@ def make_loop(step: StepFn):
   chunks is the same run, bit for bit, and `total` sets the schedule.
 
   Returns:
-    The state and the sum of the losses of these steps.
+    The state and the sum of the losses of these steps, added one by one to
+    `loss_sum` where one is given, so that cutting does not move it either.
   """
 
-  def loop(state, table, plan, key, begin, end, total):
+  def loop(state, table, plan, key, begin, end, total, loss_sum=None):
     def body(row, carry):
       state, loss_sum = carry
       progress = row.astype(jnp.float32) / total.astype(jnp.float32)
       state, loss = step(state, gather(table, plan[row]), key, progress)
       return state, loss_sum + loss
 
-    start = (state, jnp.zeros((), jnp.float32))
-    return jax.lax.fori_loop(begin, end, body, start)
+    if loss_sum is None:
+      loss_sum = jnp.zeros((), jnp.float32)
+    return jax.lax.fori_loop(begin, end, body, (state, loss_sum))
 
   return loop
 

@@ -28,7 +28,7 @@ class Progress(NamedTuple):
   state: step.TrainState
   row: int  # steps done
   total: int  # steps of the whole fit
-  loss: float  # mean training loss of the chunk
+  loss: float  # mean over the steps of this epoch so far
   epoch_ended: bool
 
 
@@ -66,6 +66,8 @@ def fit(
 ) -> Iterator[Progress]:
   """Trains `model` on `data`; yields after every chunk and epoch.
 
+  Each yielded state is consumed by the next chunk: copy what is to outlive it.
+
   Args:
     model: the model.
     data: the training set.
@@ -76,7 +78,8 @@ def fit(
     schedule: factor of the progress that scales the updates.
     augment: changes the training inputs.
     label_smoothing: of the cross entropy.
-    state: where an interrupted fit goes on; it ends with the same bits.
+    state: where an interrupted fit goes on; it ends with the same bits. The
+      loss of its first epoch is the mean over the steps from there.
   """
   if not len(data):
     raise errors.DataError(f'{data.name} has no rows to train on')
@@ -103,6 +106,7 @@ def fit(
   plan_on_device = jax.device_put(rows)
   # The first chunk is one step: it compiles, and tells the time of a step.
   begin, chunk = int(state.step), 1
+  summed_from, loss_sum = begin, np.float32(0)
   # The caller may still hold the state it gave us; ours is donated.
   state = jax.tree.map(jnp.copy, state)
   while begin < len(rows):
@@ -111,17 +115,24 @@ def fit(
     started = time.monotonic()
     state, loss_sum = loop(
       state, on_device, plan_on_device, keys.stream(key, 'fit'), begin, end,
-      len(rows),
+      len(rows), loss_sum,
     )  # fmt: skip
-    mean_loss = float(loss_sum) / (end - begin)
+    mean_loss = float(loss_sum) / (end - summed_from)
     if not math.isfinite(mean_loss):
       raise errors.TrainingDiverged(
         f'the training loss is {mean_loss} between steps {begin} and {end}; '
         'a smaller learning rate or clip_norm may help'
       )
+    if end == len(rows) and not trees.all_finite(state.params):
+      # The last update comes after the last loss, and shows in no other.
+      raise errors.TrainingDiverged(
+        f'step {end}, the last one, left parameters that are not finite'
+      )
     pace = (time.monotonic() - started) / (end - begin)
     yield Progress(state, end, len(rows), mean_loss, end == epoch_end)
     begin, chunk = end, max(1, min(10 * chunk, int(_SECONDS_A_CHUNK / pace)))
+    if end == epoch_end:
+      summed_from, loss_sum = end, np.float32(0)
 
 
 def initial_state(

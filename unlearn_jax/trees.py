@@ -89,7 +89,7 @@ def count(tree: Any) -> int:
 
 def nbytes(tree: Any) -> int:
   """Bytes of all leaves."""
-  return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+  return sum(_host(leaf).nbytes for leaf in jax.tree.leaves(tree))
 
 
 def partition(tree: Any, chosen: Predicate) -> tuple[dict, dict]:
@@ -108,9 +108,10 @@ def merge(*parts: Mapping[str, Any]) -> dict[str, Any]:
 
 def all_finite(tree: Any) -> bool:
   """Whether no leaf of floats holds NaN or infinity."""
+  leaves = map(_host, jax.tree.leaves(tree))
   return all(
-    bool(np.isfinite(_host(leaf).astype(np.float32)).all())
-    for leaf in jax.tree.leaves(tree)
+    bool(np.isfinite(leaf).all())
+    for leaf in leaves
     if jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
   )
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from unlearn_jax import errors, keys
+from unlearn_jax import errors
 
 Array = jax.Array | np.ndarray
 Params = Any  # a nested dict of arrays; statistics live under 'stats'
@@ -66,33 +66,39 @@ class Dataset:
     return len(self.ids)
 
   def take(self, positions: Array) -> Examples:
-    """The examples at `positions`, inputs normalized.
+    """The examples at `positions`, inputs normalized."""
+    positions = self._checked(positions)
+    return Examples(
+      self.normalize(self.read(positions)),
+      self.labels[positions],
+      self.ids[positions],
+      self.owners[positions],
+    )
 
-    Normalization happens here, in NumPy, and not inside a compiled program:
-    a compiler may fuse it differently in two programs and move a bit.
+  def normalize(self, x: np.ndarray) -> np.ndarray:
+    """Inputs as stored, [n, *input_shape], as a model takes them.
+
+    In NumPy, and not inside a compiled program: a compiler may fuse it
+    differently in two programs and move a bit.
     """
-    positions = np.asarray(positions, np.int64)
     # As float32 whatever type the constants came in, so that the bits do not
     # depend on it.
     mean, std = np.float32(self.mean), np.float32(self.std)
-    x = (self.read(positions).astype(np.float32) - mean) / std
-    return Examples(
-      x, self.labels[positions], self.ids[positions], self.owners[positions]
-    )
+    return (x.astype(np.float32) - mean) / std
 
   def all(self) -> Examples:
     """Every example, in the order of the file."""
     return self.take(np.arange(len(self)))
 
   def subset(self, positions: Array) -> 'Dataset':
-    """The data set that holds only `positions`, read through this one."""
-    positions = np.asarray(positions, np.int64)
+    """The data set that holds only `positions`, in this order."""
+    positions = self._checked(positions)
     return dataclasses.replace(
       self,
       ids=self.ids[positions],
       owners=self.owners[positions],
       labels=self.labels[positions],
-      read=lambda chosen: self.read(positions[chosen]),
+      read=_select(self.read, positions),
     )
 
   def positions_of(self, ids: Array) -> np.ndarray:
@@ -122,7 +128,7 @@ class Dataset:
     """
     if positions is None:
       positions = np.arange(len(self))
-    positions = np.asarray(positions, np.int64)
+    positions = self._checked(positions)
     digests = np.empty((len(positions), 32), np.uint8)
     for start in range(0, len(positions), 4096):  # bounds what is read at once
       chosen = positions[start : start + 4096]
@@ -138,9 +144,43 @@ class Dataset:
         digests[start + row] = np.frombuffer(h.digest(), np.uint8)
     return digests
 
-  def id_words(self) -> np.ndarray:
-    """[n, 2] uint32 names of the ids for random streams inside a program."""
-    return keys.id_words(self.ids)
+  def _checked(self, positions: Array) -> np.ndarray:
+    """Positions as int64. NumPy would take a mask for the rows 0 and 1, cut
+    fractions off, and count negative ones from the end."""
+    positions = np.asarray(positions)
+    if not positions.size:
+      return np.zeros(0, np.int64)  # An empty list is one of floats.
+    if positions.dtype.kind not in 'iu' or positions.ndim != 1:
+      raise errors.UnknownPosition(
+        f'positions are integers of shape [n], got {positions.dtype} '
+        f'{list(positions.shape)}; np.flatnonzero makes them of a mask'
+      )
+    wrong = positions[(positions < 0) | (positions >= len(self))]
+    if wrong.size:
+      raise errors.UnknownPosition(
+        f'{self.name} has the rows 0..{len(self) - 1}, asked for '
+        f'{wrong[:5].tolist()}'
+      )
+    return positions.astype(np.int64)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Selected:
+  """Reads rows through the positions of a subset."""
+
+  read: Callable[[np.ndarray], np.ndarray]
+  positions: np.ndarray
+
+  def __call__(self, chosen: np.ndarray) -> np.ndarray:
+    return self.read(self.positions[chosen])
+
+
+def _select(read, positions: np.ndarray) -> _Selected:
+  """A subset of a subset reads straight from the first reader: chains would
+  get slower and deeper with every step, and keep what they came from alive."""
+  if isinstance(read, _Selected):
+    return _Selected(read.read, read.positions[positions])
+  return _Selected(read, positions)
 
 
 class Forward(NamedTuple):

@@ -60,6 +60,23 @@ def test_a_flipped_byte_of_fashion_mnist_is_refused(tmp_path, name):
     load('fashion_mnist', folder=tmp_path, verify=False)
 
 
+def test_the_first_rows_of_fashion_mnist(tmp_path):
+  folder = makers.write_idx(tmp_path)
+  first, whole, test = (
+    load('fashion_mnist', **folder, **more)
+    for more in ({'rows': 7}, {}, {'rows': 7, 'split': 'test'})
+  )
+  assert first.ids.tolist() == list(range(7)) and len(test) == 8
+  np.testing.assert_array_equal(first.all().x, whole.take(np.arange(7)).x)
+  for rows in (0, 21):
+    with pytest.raises(
+      errors.ConfigError, match=f'between 1 and 20, got {rows}'
+    ):
+      load('fashion_mnist', **folder, rows=rows)
+  with pytest.raises(errors.ConfigError, match="not for 'all'"):
+    load('fashion_mnist', **folder, rows=7, split='all')
+
+
 @pytest.mark.parametrize('name', ['mnist', 'fashion_mnist'])
 def test_idx_content_and_ids(tmp_path, name):
   kwargs = makers.write_idx(tmp_path)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from unlearn_jax import errors, types
-from unlearn_jax.data import _checks
+from unlearn_jax.data import _checks, _prepared
 
 NAMES = {
   'train': ('train-images-idx3-ubyte.gz', 'train-labels-idx1-ubyte.gz'),
@@ -21,24 +21,37 @@ TEST_FROM = 60_000  # ids of the test split begin here
 
 
 def load(
-  folder: str | os.PathLike,
+  folder: str | os.PathLike | None,
   *,
   name: str,
   split: str,
   mean: float,
   std: float,
-  sha256: Mapping[str, str] | None,
+  sha256: Mapping[str, str],
+  verify: bool,
+  others: str = '',
 ) -> types.Dataset:
-  """Reads one split, or both for 'all'.
+  """Reads one split, or both for 'all'; without a folder, what TFDS prepared.
 
   Ids are unique over the two files: the row for the training images (0 to
   59,999), 60,000 + row for the test images.
 
   Args:
-    sha256: file name -> digest of the official file; None to read a user's
-      own files of this format.
+    sha256: file name -> digest of the official file.
+    verify: False reads a user's own files of this format.
+    others: more ways to have the data, for the error when there is none.
   """
-  folder = pathlib.Path(folder)
+  _checks.check_split(split)
+  if folder is None:
+    return _prepared.from_tfds(
+      name,
+      split=split,
+      mean=mean,
+      std=std,
+      files='Either: name a `folder` that holds the four official .gz files.'
+      + others,
+    )
+  folder, sha256 = pathlib.Path(folder), sha256 if verify else None
   parts = ('train', 'test') if split == 'all' else (split,)
   x, y, ids = zip(*(_part(folder, part, sha256) for part in parts), strict=True)
   return _checks.from_arrays(

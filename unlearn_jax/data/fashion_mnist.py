@@ -13,9 +13,11 @@ the published statistics of the training images (0.2860 and 0.3530 of 255).
 import os
 import pathlib
 
+import numpy as np
+
 import unlearn_jax
-from unlearn_jax import types
-from unlearn_jax.data import _checks, _idx, _prepared
+from unlearn_jax import errors, types
+from unlearn_jax.data import _idx
 
 MEAN, STD = 72.94, 90.02
 SHA256 = {
@@ -39,6 +41,7 @@ def make(
   split: str = 'train',
   folder: str | os.PathLike | None = None,
   verify: bool = True,
+  rows: int | None = None,
 ) -> types.Dataset:
   """Builds a split.
 
@@ -46,26 +49,31 @@ def make(
     split: 'train', 'test' or 'all'.
     folder: where the four `.gz` files are; nothing else is tried then.
     verify: refuse files other than the official ones.
+    rows: only that many training images, the first of the file. The test
+      split is always whole.
   """
-  _checks.check_split(split)
+  if rows is not None and split == 'all':
+    raise errors.ConfigError("rows is for split='train', not for 'all'")
+  found = _load(split, folder, verify)
+  if rows is None or split == 'test':
+    return found
+  if not 1 <= rows <= len(found):
+    raise errors.ConfigError(f'rows is between 1 and {len(found)}, got {rows}')
+  return found.subset(np.arange(rows))
+
+
+def _load(split, folder, verify):
   beside = pathlib.Path(unlearn_jax.__file__).parents[1]
   cloned = beside / 'third_party' / 'fashion_mnist'
   if folder is None and cloned.is_dir():
     folder = cloned
-  if folder is None:
-    return _prepared.from_tfds(
-      'fashion_mnist',
-      split=split,
-      mean=MEAN,
-      std=STD,
-      files='Either: name a `folder` that holds the four official .gz files. '
-      f'Or: work in a clone, which has them (looked in {cloned}).',
-    )
   return _idx.load(
     folder,
     name='fashion_mnist',
     split=split,
     mean=MEAN,
     std=STD,
-    sha256=SHA256 if verify else None,
+    sha256=SHA256,
+    verify=verify,
+    others=f' Or: work in a clone, which has them (looked in {cloned}).',
   )

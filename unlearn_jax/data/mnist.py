@@ -11,7 +11,7 @@ the published statistics of the training images (0.1307 and 0.3081 of 255).
 import os
 
 from unlearn_jax import types
-from unlearn_jax.data import _checks, _idx, _prepared
+from unlearn_jax.data import _idx
 
 MEAN, STD = 33.32, 78.57
 SHA256 = {
@@ -43,20 +43,12 @@ def make(
     folder: where the four `.gz` files are; nothing else is tried then.
     verify: refuse files other than the official ones.
   """
-  _checks.check_split(split)
-  if folder is None:
-    return _prepared.from_tfds(
-      'mnist',
-      split=split,
-      mean=MEAN,
-      std=STD,
-      files='Either: name a `folder` that holds the four official .gz files.',
-    )
   return _idx.load(
     folder,
     name='mnist',
     split=split,
     mean=MEAN,
     std=STD,
-    sha256=SHA256 if verify else None,
+    sha256=SHA256,
+    verify=verify,
   )

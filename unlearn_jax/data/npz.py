@@ -10,12 +10,15 @@ is refused.
 import os
 import pathlib
 import zipfile
+import zlib
 from typing import Literal
 
 import numpy as np
 
 from unlearn_jax import errors, types
 from unlearn_jax.data import _checks
+
+_ARRAYS = ('x', 'y', 'id', 'owner')
 
 
 def make(
@@ -81,20 +84,32 @@ def _read(path):
       if isinstance(archive, np.ndarray):
         raise errors.DataError(f'{path} is one array, not an .npz of several')
       present = archive.files
-      arrays = {
-        key: archive[key] for key in ('x', 'y', 'id', 'owner') if key in present
-      }
+      arrays = {key: archive[key] for key in _ARRAYS if key in present}
   except FileNotFoundError as e:
     raise errors.DataNotFound(f'there is no file {path}') from e
   except errors.DataError:
     raise
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-    # Among them: arrays of objects, which would need pickle to be read.
+  except (
+    OSError,
+    ValueError,  # Among them: arrays of objects, which would need pickle.
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,  # compressed in a way that Python does not know
+    RuntimeError,  # encrypted
+  ) as e:
     raise errors.DataError(f'{path} cannot be read as .npz: {e}') from e
   missing = [key for key in ('x', 'y') if key not in arrays]
   if missing:
     raise errors.DataError(
       f'{path} has no array {", ".join(missing)}; it has {sorted(present)}'
+    )
+  # A misspelt `owners` that is passed over would make everyone their own.
+  unread = sorted(set(present) - set(_ARRAYS))
+  if unread:
+    raise errors.DataError(
+      f'{path} has arrays that nothing reads: {", ".join(unread)}. Known are '
+      f'{", ".join(_ARRAYS)}; remove or rename the others'
     )
   return arrays
 

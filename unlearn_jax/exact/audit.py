@@ -9,16 +9,20 @@ is said, not hoped away.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
-from unlearn_jax import devices, trees, types
+from absl import logging
+
+from unlearn_jax import devices, errors, trees, types
 from unlearn_jax.exact import builder as builder_lib
 from unlearn_jax.exact import program as program_lib
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
 from unlearn_jax.exact import stages
+from unlearn_jax.exact import store as store_lib
 
 LEVELS = ('E1', 'E2')
+# Why a stage does not pass; each a field of the report.
+PROBLEMS = ('missing', 'damaged', 'other_name', 'different', 'incomparable')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,13 +33,14 @@ class Report:
   checked: int
   equal: int
   different: tuple[str, ...]  # same name, other bits
+  damaged: tuple[str, ...]  # what is stored cannot be read any more
   missing: tuple[str, ...]  # should exist and do not
   other_name: tuple[str, ...]  # not what the clean data would make
   incomparable: tuple[str, ...]  # made under another fingerprint
 
   @property
   def passed(self) -> bool:
-    return self.equal == self.checked
+    return self.equal == self.checked > 0
 
 
 def audit(
@@ -45,7 +50,8 @@ def audit(
   salt: bytes,
   data: types.Dataset,
   wanted: Sequence[stages.Stage],
-  facts: Mapping[stages.Stage, Mapping[str, Any]],
+  there: Mapping[stages.Stage, str],
+  store: store_lib.Store,
   names: Mapping[stages.Stage, str],
   report: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -57,7 +63,8 @@ def audit(
     salt: of its Merkle leaves.
     data: everything the system should have been trained on, and nothing else.
     wanted: the stages to rebuild, with all that they stand on.
-    facts: what is recorded beside the stages that exist.
+    there: names of the stages that exist.
+    store: where they are.
     names: what the system calls its stages.
     report: is told after each stage how many are done, and of how many.
   """
@@ -66,22 +73,28 @@ def audit(
   )
   roots, digest = records.roots(), recipe.digest(data)
   clean = {stage: stages.name(digest, stage, roots) for stage in wanted}
-  here = devices.comparable(devices.fingerprint())
   outcome: dict[stages.Stage, str] = {}
 
-  def compare(stage, state):
-    outcome[stage] = _compare(stage, trees.digest(program.own(stage, state)))
+  def compare(stage, made):
+    outcome[stage] = _compare(stage, made)
     if report:
       report(len(outcome), len(wanted))
 
-  def _compare(stage, found):
-    if stage not in facts:
+  def _compare(stage, made):
+    if stage not in there:
       return 'missing'
     if names[stage] != clean[stage]:
       return 'other_name'
-    if devices.comparable(facts[stage]['fingerprint']) != here:
+    try:
+      then = store.facts(names[stage])['fingerprint']
+      tree = store.load(names[stage])
+    except errors.CheckpointError as error:
+      logging.error('%s', error)
+      return 'damaged'
+    if devices.comparable(then) != devices.comparable(made.fingerprint):
       return 'incomparable'
-    return 'equal' if facts[stage]['digest'] == found else 'different'
+    same = trees.digest(tree) == trees.digest(made.tree)
+    return 'equal' if same else 'different'
 
   program = program_lib.Program(recipe, data)
   largest = int(records.counts().sum(axis=1).max(initial=1))
@@ -97,10 +110,7 @@ def audit(
     level=level,
     checked=len(wanted),
     equal=len(with_outcome('equal')),
-    different=with_outcome('different'),
-    missing=with_outcome('missing'),
-    other_name=with_outcome('other_name'),
-    incomparable=with_outcome('incomparable'),
+    **{problem: with_outcome(problem) for problem in PROBLEMS},
   )
 
 

@@ -26,6 +26,7 @@ create table requests (
   accepted real, deactivated real, repaired real
 );
 """
+_MANY = 500  # ids in one query; SQLite may refuse more than 999
 _STATES = ('accepted', 'deactivated', 'repaired')
 
 
@@ -68,7 +69,7 @@ class Ledger:
   ) -> int:
     """Adds examples; returns the number of the request."""
     rows = zip(ids.tolist(), owners.tolist(), map(bytes, contents), strict=True)
-    tokens = self.tokens(ids)
+    tokens = self.tokens(ids) + self.tokens(owners, 'owner')
     with self._db:
       self._db.executemany('insert into records values (?, ?, ?)', rows)
       # An example that comes back is deleted no longer.
@@ -77,9 +78,14 @@ class Ledger:
       )
       return self._open_request('add', len(ids))
 
-  def delete(self, ids: Sequence[int | str]) -> int:
-    """Removes examples; returns the number of the request."""
-    tokens = self.tokens(ids)
+  def delete(
+    self, ids: Sequence[int | str], owners: Sequence[int | str] = ()
+  ) -> int:
+    """Removes examples; returns the number of the request.
+
+    `owners` are those who asked: they are recognized when they ask again.
+    """
+    tokens = self.tokens(ids) + self.tokens(owners, 'owner')
     with self._db:
       seq = self._open_request('delete', len(ids))
       self._db.executemany(
@@ -108,26 +114,34 @@ class Ledger:
     content = np.frombuffer(b''.join(contents), np.uint8).reshape(-1, 32)
     return _names(ids), _names(owners), content
 
-  def was_deleted(self, ids: Sequence[int | str]) -> np.ndarray:
-    """[n] whether each id was deleted, and is so still."""
-    found = (
-      self._db.execute(
-        'select 1 from deleted where token = ?', (token,)
-      ).fetchone()
-      for token in self.tokens(ids)
-    )
-    return np.array([row is not None for row in found], bool)
+  def was_deleted(
+    self, names: Sequence[int | str], kind: str = 'id'
+  ) -> np.ndarray:
+    """[n] whether each id (or owner) was deleted, and is so still."""
+    tokens = self.tokens(names, kind)
+    found = set()
+    for start in range(0, len(tokens), _MANY):
+      some = tokens[start : start + _MANY]
+      marks = ', '.join('?' * len(some))
+      found.update(
+        token
+        for (token,) in self._db.execute(
+          f'select token from deleted where token in ({marks})', some
+        )
+      )
+    return np.array([token in found for token in tokens], bool)
 
   def requests(self) -> list[Request]:
     """Every request, in order."""
     rows = self._db.execute('select * from requests order by seq')
     return [Request(*row) for row in rows]
 
-  def tokens(self, ids: Iterable[int | str]) -> list[bytes]:
-    """Keyed names of ids: 1 and '1' are two."""
+  def tokens(self, names: Iterable[int | str], kind: str = 'id') -> list[bytes]:
+    """Keyed names of ids or owners: 1 and '1' are two."""
+    plain = (n.item() if isinstance(n, np.generic) else n for n in names)
     return [
-      hmac.digest(self._key, repr(name).encode(), 'sha256')
-      for name in (i.item() if isinstance(i, np.generic) else i for i in ids)
+      hmac.digest(self._key, repr((kind, name)).encode(), 'sha256')
+      for name in plain
     ]
 
   def _open_request(self, kind: str, count: int) -> int:

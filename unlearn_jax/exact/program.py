@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from unlearn_jax import errors, keys, losses, step, trees, types
+from unlearn_jax.exact import places, stages
 from unlearn_jax.exact import recipe as recipe_lib
-from unlearn_jax.exact import stages
 
 _SMALLEST = 64  # rows; nobody waits for less
 
@@ -51,6 +51,7 @@ class Engine:
     self.traces = 0  # of loops; tests count them
     self._s3t = recipe.strategy == 's3t'
     self._schedule = recipe.make_schedule()
+    self._mesh = recipe.mesh
     loss = losses.of_task(task)
     if recipe.label_smoothing:
       loss = functools.partial(loss, label_smoothing=recipe.label_smoothing)
@@ -71,14 +72,13 @@ class Engine:
     """The compiled loop that trains a stage of this depth."""
     block = depth if self._s3t else 0
     if block not in self._loops:
-      loop = step.make_loop(
-        step.make_step(
-          self._objective,
-          self.optimizer,
-          schedule=self._schedule,
-          trainable=self.trains(depth),
-        )
+      one_step = step.make_step(
+        self._objective,
+        self.optimizer,
+        schedule=self._schedule,
+        trainable=self.trains(depth),
       )
+      loop = step.make_loop(places.split(one_step, self._mesh))
 
       def counted(*args):
         self.traces += 1  # runs when traced, not when called
@@ -127,9 +127,9 @@ class Program:
     examples: types.Examples,
     slices: np.ndarray,
     capacity: int,
-    device: jax.Device | None = None,
+    place: places.Place = None,
   ) -> Rows:
-    """A shard's survivors, sent to a device once for all its stages."""
+    """A shard's survivors, sent to a place once for all its stages."""
     padding = capacity - len(examples.id)
     if padding < 0:
       raise errors.ConfigError(
@@ -141,14 +141,14 @@ class Program:
 
     words = keys.id_words(examples.id)
     table = step.Table(*map(pad, (examples.x, examples.y, words)))
-    return Rows(jax.device_put(table, device), examples.id, slices)
+    return Rows(places.copy(table, place), examples.id, slices)
 
   def fit(
     self,
     stage: stages.Stage,
     parent: State,
     rows: Rows,
-    device: jax.Device | None = None,
+    place: places.Place = None,
   ) -> State:
     """Trains a stage from its parent's state; returns before it is done."""
     recipe = self.recipe
@@ -159,13 +159,14 @@ class Program:
     else:
       state = self._fresh(params, stage.depth)
     # The loop is given its own copy to overwrite: siblings share the parent.
-    state = jax.tree.map(jnp.copy, jax.device_put(state, device))
+    state = jax.tree.map(jnp.copy, places.spread(state, place))
     key = keys.stream(
       keys.root(recipe.seed), 'stage', stage.shard, *stage.prefix
     )
-    state, _ = self.engine.loop(stage.depth)(
-      state, rows.table, jax.device_put(plan, device), key, 0, steps, steps
-    )
+    with places.at(place):
+      state, _ = self.engine.loop(stage.depth)(
+        state, rows.table, places.copy(plan, place), key, 0, steps, steps
+      )
     if recipe.carry:
       return State(*state)
     return State(state.params)
@@ -188,11 +189,13 @@ class Program:
     mine = trees.flatten(own['params'])
     others = trees.partition(parent, lambda path: path not in mine)[0]
     params = trees.merge(others, mine)
-    if 'opt_state' not in own:
+    if 'step' not in own:
       return State(params)
     like = jax.eval_shape(lambda: self._fresh(params, stage.depth).opt_state)
     structure = jax.tree.structure(like)
-    leaves = [own['opt_state'][str(i)] for i in range(structure.num_leaves)]
+    # One without leaves (plain SGD) is not there when it was stored.
+    stored = own.get('opt_state', {})
+    leaves = [stored[str(i)] for i in range(structure.num_leaves)]
     return State(params, jax.tree.unflatten(structure, leaves), own['step'])
 
   def _fresh(self, params: types.Params, depth: int) -> step.TrainState:

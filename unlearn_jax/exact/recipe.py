@@ -40,6 +40,8 @@ class Recipe:
     optimizer, schedule, augment, label_smoothing: as in a plain fit.
     batch_size: rows of a step.
     epochs: passes over a stage's data.
+    mesh: sizes of the axes 'data' and 'model' that a stage is trained on,
+      rows of a batch over one, parameters over the other; empty is one device.
     carry: keep the optimizer's state from a stage to the next.
     seed: of everything random.
     aggregate: how the shards' answers are combined.
@@ -65,6 +67,7 @@ class Recipe:
   label_smoothing: float = 0.0
   batch_size: int = 64
   epochs: int = 1
+  mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
   carry: bool = False
   seed: int = 0
   aggregate: str = 'mean_logit'
@@ -80,9 +83,26 @@ class Recipe:
         raise errors.ConfigError(
           f'{name} is a whole number >= 1, got {value!r}'
         )
+    for name in self.placement:
+      errors.check_choice('field of placement', name, ('salt', 'prior'))
+    self._check_mesh()
     if self.strategy == 's3t' and self.carry:
       raise errors.ConfigError(
         'carry is for sisa: under s3t each stage trains other parameters'
+      )
+
+  def _check_mesh(self) -> None:
+    mesh = self.mesh
+    whole = all(type(size) is int and size > 0 for size in mesh.values())
+    if mesh and (set(mesh) != {'data', 'model'} or not whole):
+      raise errors.ConfigError(
+        "mesh is empty or {'data': d, 'model': k} with whole numbers >= 1, "
+        f'got {dict(mesh)}'
+      )
+    if mesh and self.batch_size % mesh['data']:
+      raise errors.ConfigError(
+        f'a batch of {self.batch_size} rows cannot be split over '
+        f'{mesh["data"]} devices'
       )
 
   @classmethod
@@ -126,7 +146,14 @@ class Recipe:
   def training(self) -> str:
     """What the compiled programs depend on, as text."""
     named = self.to_json()
-    fields = ('strategy', 'optimizer', 'schedule', 'augment', 'label_smoothing')
+    fields = (
+      'strategy',
+      'optimizer',
+      'schedule',
+      'augment',
+      'label_smoothing',
+      'mesh',
+    )
     chosen = {name: named[name] for name in fields}
     chosen['model'] = [
       _without_weights(self.model),

@@ -30,7 +30,7 @@ class Records:
     self.shard, self.slice = partition.place(
       owners, shards=recipe.shards, slices=recipe.slices, **recipe.placement
     )
-    self._leaves = _leaves(salt, ids, contents)
+    self._by_place = self._sorted(stages.leaves(salt, ids, contents))
     self._order = np.argsort(ids, kind='stable')
     self._roots: dict[tuple[int, int], bytes] = {}
 
@@ -56,25 +56,26 @@ class Records:
     return found
 
   def of_owners(self, owners: np.ndarray) -> np.ndarray:
-    """Positions of all rows of `owners`; an unknown one refuses them all."""
+    """Living rows of `owners`; one who has none refuses them all."""
     owners = np.unique(np.asarray(owners))
-    known = np.isin(owners, self.owners)
+    same_kind = owners.dtype.kind == self.owners.dtype.kind
+    known = np.isin(owners, self.owners[self.alive]) & same_kind
     if not known.all():
       wrong = owners[~known]
       raise errors.UnknownId(
         f'{wrong.size} owner(s) are not in this system: {wrong[:5].tolist()}'
       )
-    return np.flatnonzero(np.isin(self.owners, owners))
+    return np.flatnonzero(self.alive & np.isin(self.owners, owners))
 
   def set_alive(self, positions: np.ndarray, alive: bool) -> set:
     """Flips records; returns the (shard, slice) pairs that changed."""
     changed = positions[self.alive[positions] != alive]
     self.alive[changed] = alive
-    touched = set(
-      zip(
-        self.shard[changed].tolist(), self.slice[changed].tolist(), strict=True
-      )
-    )
+    parts = self._recipe.slices
+    places = np.bincount(self.shard[changed] * parts + self.slice[changed])
+    touched = {
+      divmod(place, parts) for place in np.flatnonzero(places).tolist()
+    }
     for place in touched:
       self._roots.pop(place, None)
     return touched
@@ -84,9 +85,9 @@ class Records:
     for shard in range(self._recipe.shards):
       for part in range(self._recipe.slices):
         if (shard, part) not in self._roots:
-          chosen = self.alive & (self.shard == shard) & (self.slice == part)
-          leaves = (self._leaves[i] for i in np.flatnonzero(chosen))
-          self._roots[shard, part] = stages.root(leaves)
+          where, leaves = self._by_place[shard, part]
+          left = leaves[self.alive[where]]
+          self._roots[shard, part] = stages.sorted_root(left.tobytes())
     return [
       [self._roots[shard, part] for part in range(self._recipe.slices)]
       for shard in range(self._recipe.shards)
@@ -124,10 +125,27 @@ class Records:
       )
     return where
 
+  def _sorted(self, leaves: np.ndarray) -> dict[tuple[int, int], tuple]:
+    """{(shard, slice): (positions, their leaves)}, in the order of the leaves.
 
-def _leaves(salt, ids, contents) -> list[bytes]:
-  rows = contents.tobytes()
-  return [
-    stages.leaf(salt, name, rows[32 * i : 32 * i + 32])
-    for i, name in enumerate(ids.tolist())
-  ]
+    Sorted once: whoever survives a deletion is in order already.
+    """
+    shards, slices = self._recipe.shards, self._recipe.slices
+    place = self.shard * slices + self.slice
+    order = _order_of_bytes(leaves)
+    order = order[np.argsort(place[order], kind='stable')]
+    ends = np.searchsorted(place[order], np.arange(1, shards * slices))
+    parts = zip(
+      np.split(order, ends), np.split(leaves[order], ends), strict=True
+    )
+    return {divmod(at, slices): part for at, part in enumerate(parts)}
+
+
+def _order_of_bytes(rows: np.ndarray) -> np.ndarray:
+  """The permutation that sorts digests [n, 32] as bytes are sorted."""
+  words = rows.view('>u8').astype(np.uint64)
+  order = np.argsort(words[:, 0])
+  first = words[order, 0]
+  if (first[1:] == first[:-1]).any():  # rare: one word in four decides
+    return np.lexsort(words.T[::-1])
+  return order

@@ -7,12 +7,13 @@ it holds and the machine that made it. Reading checks all of it: what does not
 match is refused by name.
 """
 
+import os
 import pathlib
 import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from unlearn_jax import checkpoints, errors, trees
+from unlearn_jax import checkpoints, devices, errors, trees
 from unlearn_jax.exact import stages
 
 
@@ -21,13 +22,25 @@ class Store:
 
   def __init__(self, folder: pathlib.Path):
     self._folder = folder
-    checkpoints.sweep(folder)
+    self._finished: set[str] = set()
+    if devices.is_lead():  # Of a cluster: it alone saves.
+      checkpoints.sweep(folder)
 
   def names(self) -> set[str]:
     """Of every finished stage."""
-    if not self._folder.is_dir():
+    try:
+      found = os.listdir(self._folder)
+    except FileNotFoundError:
       return set()
-    return {p.name for p in self._folder.iterdir() if checkpoints.exists(p)}
+    # Each deletion asks: what was seen finished is not looked into again.
+    seen = self._finished
+    self._finished = {
+      name
+      for name in found
+      if name in seen
+      or (name[0] != '.' and checkpoints.exists(self._folder / name))
+    }
+    return set(self._finished)
 
   def save(
     self,
@@ -70,4 +83,5 @@ class Store:
 
   def remove(self, name: str) -> None:
     """Makes `name` not exist."""
+    self._finished = self._finished - {name}  # half removed is not finished
     shutil.rmtree(self._folder / name)

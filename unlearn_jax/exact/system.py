@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,14 +38,28 @@ class Receipt:
 
   request: int | None  # None: nothing was left to delete
   deleted: int  # examples that left now
-  already: int  # examples that had left before
+  already: int  # ids and owners of the request that had left before
   gone: tuple[str, ...]  # stages that may not be used any more
   depths: tuple[int, ...]  # served depth of each shard afterwards
   seconds: float  # from the call to here: time to non-use
 
 
+class _Plan(NamedTuple):
+  names: dict[stages.Stage, str]
+  missing: list[stages.Stage]
+  changes: int  # of the system when it was made
+
+
 class System:
-  """One work directory; made by `create` or `open`."""
+  """One work directory; made by `create` or `open`.
+
+  Several processes (`devices.join_cluster`) may share a system, on a work
+  directory and data that all of them see. Then `create`, `open`, `train`,
+  `repair`, `delete`, `add`, `status` and `audit` are collective: all processes
+  make the same calls in the same order, one at a time, and all get the same
+  answer. What only reads (`predict`, `names`, `served`, `digest`) is each
+  process's own affair. The lead alone writes.
+  """
 
   def __init__(self, workdir: pathlib.Path, facts: Mapping[str, Any]):
     self.workdir = workdir
@@ -57,12 +71,18 @@ class System:
     self._recipe_digest = self.recipe.digest(self._data)
     self.sequences = tuple(tuple(order) for order in facts['sequences'])
     self.wanted = stages.wanted(self.recipe.shards, self.sequences)
-    self._ledger = ledger_lib.Ledger(workdir / 'ledger.sqlite', self._salt)
+    # SQLite is for one machine, a work directory may be shared by several.
+    self._ledger = devices.OfLead(
+      lambda: ledger_lib.Ledger(workdir / 'ledger.sqlite', self._salt)
+    )
     self._store = store_lib.Store(workdir / 'stages')
     self._records = records_lib.Records(
       self.recipe, self._salt, *self._ledger.records()
     )
-    self._lock = threading.RLock()  # one writer; readers only look at a view
+    # One changes what is true, for moments; one repair runs, for long; readers
+    # take neither, they look at a view.
+    self._lock, self._repairing = threading.RLock(), threading.Lock()
+    self._changes = 0  # counts what makes a plan old
     self._kept: dict[str, types.Params] = {}  # name -> what the stage keeps
     self._server = serving.Server(
       self._program.engine.apply,
@@ -78,46 +98,14 @@ class System:
     recipe = recipe_lib.Recipe.from_json(config)
     data = recipe.open_data()
     program_lib.Program(recipe, data).start(0)  # refuses what cannot work
-    sequences = recipe.make_sequences()
-    salt = secrets.token_bytes(32)
-    records = records_lib.Records(
-      recipe, salt, data.ids, data.owners, data.content_digests()
-    )
     path = pathlib.Path(workdir).absolute()
-    if path.exists() and any(path.iterdir()):
-      raise errors.WorkdirError(f'{path} is not empty; nothing was touched')
-    files.make_folder(path)
-    ledger = ledger_lib.Ledger(path / 'ledger.sqlite', salt, create=True)
-    ledger.admit(records.ids, records.owners, records.contents)
-    ledger.close()
-    largest = int(records.counts().sum(axis=1).max(initial=1))
-    facts = {
-      'format': _FORMAT,
-      'recipe': recipe.to_json(),
-      # The orders themselves: another machine could break a tie otherwise.
-      'sequences': sequences,
-      'salt': salt.hex(),
-      'capacity': program_lib.capacity_for(largest),
-    }
-    # Last: where it stands, the system is whole.
-    files.write_json(path / 'system.json', facts)
-    return cls(path, facts)
+    return cls(path, devices.from_lead(lambda: _begin(path, recipe, data)))
 
   @classmethod
   def open(cls, workdir: str) -> 'System':
     """The system of a work directory."""
     path = pathlib.Path(workdir).absolute()
-    try:
-      facts = json.loads((path / 'system.json').read_bytes())
-    except FileNotFoundError as error:
-      raise errors.WorkdirError(f'{path} holds no system') from error
-    except ValueError as error:
-      raise errors.WorkdirError(f'{path}/system.json is damaged') from error
-    if facts.get('format') != _FORMAT:
-      raise errors.WorkdirError(
-        f'{path} has format {facts.get("format")}, this version reads {_FORMAT}'
-      )
-    return cls(path, facts)
+    return cls(path, devices.from_lead(lambda: _read_facts(path)))
 
   def close(self) -> None:
     self._ledger.close()
@@ -132,32 +120,14 @@ class System:
     Args:
       report: is told after each stage how many are done, and of how many.
     """
-    with self._lock:
-      pending = [r.seq for r in self._ledger.requests() if r.repaired is None]
-      names = self.names()
-      have = self._store.names()
-      missing = [stage for stage in self.wanted if names[stage] not in have]
-      if missing:
-        builder = self._builder()
-        fingerprint = devices.fingerprint()
-        finished = []
-
-        def finish(stage, state):
-          tree = self._program.own(stage, state)
-          facts = {
-            'parent': names.get(stage.parent),
-            'fingerprint': fingerprint,
-          }
-          self._store.save(names[stage], stage, tree, facts)
-          self._kept[names[stage]] = tree
-          finished.append(stage)
-          if report:
-            report(len(finished), len(missing))
-
-        builder.build(missing, lambda stage: self._state(stage, names), finish)
-      self._ledger.mark(pending, 'repaired')
-      self._switch()
-      return len(missing)
+    trained = 0
+    with self._repairing:
+      while True:
+        with self._lock:
+          plan = self._plan()
+        if not plan.missing:
+          return trained
+        trained += self._carry_out(plan, report)
 
   def delete(
     self,
@@ -175,8 +145,11 @@ class System:
       seq, gone = None, ()
       if len(alive):
         before = self.names()
-        seq = self._ledger.delete(self._records.ids[alive].tolist())
+        seq = self._ledger.delete(
+          self._records.ids[alive].tolist(), list(owners)
+        )
         self._records.set_alive(alive, False)
+        self._changes += 1
         after = self.names()
         gone = tuple(str(s) for s in self.wanted if before[s] != after[s])
         self._switch()
@@ -213,6 +186,7 @@ class System:
       owners, contents = data.owners[at], data.content_digests(at)
       self._ledger.admit(new, owners, contents)
       self._data = data
+      self._changes += 1
       self._records = records_lib.Records(
         self.recipe, self._salt, *self._ledger.records()
       )
@@ -262,7 +236,9 @@ class System:
 
   def status(self) -> dict[str, Any]:
     """What is there, what is missing, what serves."""
-    have, names = self._store.names(), self.names()
+    with self._lock:
+      have, names = self._store.names(), self.names()
+      requests = self._ledger.requests()
     view = self._server.view
     return {
       'strategy': self.recipe.strategy,
@@ -275,7 +251,7 @@ class System:
       'stale': len(have - set(names.values())),
       'served_depths': view.depths,
       'served': [str(stage) if stage else None for stage in view.stages],
-      'requests': [request._asdict() for request in self._ledger.requests()],
+      'requests': [request._asdict() for request in requests],
     }
 
   def audit(
@@ -296,43 +272,92 @@ class System:
     errors.check_choice('level of an audit', level, audit_lib.LEVELS)
     with self._lock:
       names, have = self.names(), self._store.names()
-      view = self._server.view
-      served = [stage for stage in view.stages if stage is not None]
-      return audit_lib.audit(
-        level=level,
-        recipe=self.recipe,
-        salt=self._salt,
-        data=self._survivors() if data is None else data,
-        wanted=self.wanted if level == 'E2' else audit_lib.closed(served),
-        facts={
-          stage: self._store.facts(names[stage])
-          for stage in self.wanted
-          if names[stage] in have
-        },
-        names=names,
-        report=report,
-      )
+      there = {stage: name for stage, name in names.items() if name in have}
+      served = [stage for stage in self._server.view.stages if stage]
+      data = self._survivors() if data is None else data
+    return audit_lib.audit(
+      level=level,
+      recipe=self.recipe,
+      salt=self._salt,
+      data=data,
+      wanted=self.wanted if level == 'E2' else audit_lib.closed(served),
+      there=there,
+      store=self._store,
+      names=names,
+      report=report,
+    )
 
   def _survivors(self) -> types.Dataset:
     where = self._records.check(self._data)
     return self._data.subset(where[self._records.alive])
 
+  def _plan(self) -> _Plan:
+    """What is missing now. Requests that need nothing more are repaired."""
+    names, have = self.names(), devices.from_lead(self._store.names)
+    missing = [stage for stage in self.wanted if names[stage] not in have]
+    if not missing:
+      open_ = [r.seq for r in self._ledger.requests() if r.repaired is None]
+      self._ledger.mark(open_, 'repaired')
+      self._switch()
+    return _Plan(names, missing, self._changes)
+
+  def _carry_out(self, plan: _Plan, report: Report | None) -> int:
+    """Trains what a plan misses; stops when a request makes it old.
+
+    The lock is free while stages train: deletions take effect meanwhile, and
+    a stage that is no longer wanted when it is done is thrown away.
+    """
+    finished = 0
+
+    def valid():
+      return self._changes == plan.changes
+
+    def find(stage):
+      return self._state(stage, plan.names)
+
+    def finish(stage, made):
+      nonlocal finished
+      name = plan.names[stage]
+      facts = {
+        'parent': plan.names.get(stage.parent),
+        'fingerprint': made.fingerprint,
+      }
+      with self._lock:
+        if not valid():
+          return
+        devices.from_lead(
+          lambda: self._store.save(name, stage, made.tree, facts)
+        )
+        self._kept[name] = made.tree
+        finished += 1
+      if report:
+        report(finished, len(plan.missing))
+
+    with self._lock:
+      if not valid():
+        return 0
+      builder = self._builder()
+    if builder.build(plan.missing, find, finish, valid):
+      with self._lock:
+        self._switch()
+    return finished
+
   def _resolve(self, ids, owners) -> tuple[np.ndarray, int]:
-    """(positions of the living, number deleted before) of a request."""
-    ids = list(dict.fromkeys(ids))
-    gone = self._ledger.was_deleted(ids)
-    chosen = self._records.find(
-      np.array([i for i, dead in zip(ids, gone, strict=True) if not dead])
-    )
-    if len(owners):
-      rows = self._records.of_owners(np.array(list(owners)))
+    """(positions of the living, number of names deleted before)."""
+    ids, owners = list(dict.fromkeys(ids)), list(dict.fromkeys(owners))
+    dead = self._ledger.was_deleted(ids)
+    chosen = self._records.find(_where_not(ids, dead))
+    already = int(dead.sum())
+    if owners:
+      dead = self._ledger.was_deleted(owners, 'owner')
+      rows = self._records.of_owners(_where_not(owners, dead))
       chosen = np.union1d(chosen, rows)
-    living = chosen[self._records.alive[chosen]] if len(chosen) else chosen
-    return living, int(gone.sum()) + len(chosen) - len(living)
+      already += int(dead.sum())
+    return chosen, already
 
   def _switch(self) -> None:
     """Serves the longest prefix that is derivable and exists, per shard."""
-    names, have = self.names(), self._store.names()
+    names, have = self.names(), devices.from_lead(self._store.names)
     # What may not be used any more does not stay in memory either.
     derivable = set(names.values())
     self._kept = {n: t for n, t in self._kept.items() if n in derivable}
@@ -359,6 +384,63 @@ class System:
     return self._kept[name]
 
   def _builder(self) -> builder_lib.Builder:
+    largest = int(self._records.counts().sum(axis=1).max(initial=1))
+    capacity = max(self._capacity, program_lib.capacity_for(largest))
     return builder_lib.Builder(
-      self._program, self._records, self._data, capacity=self._capacity
+      self._program, self._records, self._data, capacity=capacity
     )
+
+
+def _where_not(names: list, dropped: np.ndarray) -> np.ndarray:
+  return np.array(
+    [n for n, drop in zip(names, dropped, strict=True) if not drop]
+  )
+
+
+def _begin(
+  path: pathlib.Path, recipe: recipe_lib.Recipe, data: types.Dataset
+) -> dict[str, Any]:
+  """Writes a new system; returns its facts."""
+  sequences = recipe.make_sequences()
+  salt = secrets.token_bytes(32)
+  records = records_lib.Records(
+    recipe, salt, data.ids, data.owners, data.content_digests()
+  )
+  files.make_folder(path)
+  # What a killed `create` left is no system yet: it is begun again.
+  for found in list(path.iterdir()):
+    if (
+      not found.name.startswith('ledger.sqlite')
+      or (path / 'system.json').exists()
+    ):
+      raise errors.WorkdirError(f'{path} is not empty; nothing was touched')
+    found.unlink()
+  ledger = ledger_lib.Ledger(path / 'ledger.sqlite', salt, create=True)
+  ledger.admit(records.ids, records.owners, records.contents)
+  ledger.close()
+  largest = int(records.counts().sum(axis=1).max(initial=1))
+  facts = {
+    'format': _FORMAT,
+    'recipe': recipe.to_json(),
+    # The orders themselves: another machine could break a tie otherwise.
+    'sequences': sequences,
+    'salt': salt.hex(),
+    'capacity': program_lib.capacity_for(largest),
+  }
+  # Last: where it stands, the system is whole.
+  files.write_json(path / 'system.json', facts)
+  return facts
+
+
+def _read_facts(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    facts = json.loads((path / 'system.json').read_bytes())
+  except FileNotFoundError as error:
+    raise errors.WorkdirError(f'{path} holds no system') from error
+  except ValueError as error:
+    raise errors.WorkdirError(f'{path}/system.json is damaged') from error
+  if facts.get('format') != _FORMAT:
+    raise errors.WorkdirError(
+      f'{path} has format {facts.get("format")}, this version reads {_FORMAT}'
+    )
+  return facts

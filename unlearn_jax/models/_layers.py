@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from unlearn_jax import keys, types
+from unlearn_jax import errors, keys, types
 
 ConvMode = Literal['im2col', 'native']
 CONV_MODES = ('im2col', 'native')
@@ -99,16 +99,20 @@ class Projection(nn.Module):
     if adapter is None:
       return y
     # A selection and not a product with 0: what is off leaves no bit behind,
-    # whatever it holds.
-    return jnp.where(
-      adapter.on, y + adapter.scale * ((x @ adapter.a) @ adapter.b), y
-    )
+    # whatever it holds. And of a and b as well as of the result, or NaN in
+    # them would come back by the gradient, which multiplies them by 0.
+    a, b = (jnp.where(adapter.on, m, 0.0) for m in (adapter.a, adapter.b))
+    return jnp.where(adapter.on, y + adapter.scale * ((x @ a) @ b), y)
 
 
 class Dropout(nn.Module):
   """Dropout whose mask is a function of the row's own key."""
 
   rate: float
+
+  def __post_init__(self):
+    super().__post_init__()
+    errors.check_fraction('dropout', self.rate)
 
   @nn.compact
   def __call__(self, x, context: Context):
@@ -199,6 +203,8 @@ class BatchNorm(nn.Module):
     weight = jnp.broadcast_to(
       weight.reshape((-1,) + (1,) * (x.ndim - 1)), x.shape[:-1] + (1,)
     )
+    # A weight of 0 is not enough: 0 times NaN is NaN.
+    x = jnp.where(weight > 0, x, 0.0)
     axes = tuple(range(x.ndim - 1))
     total = jnp.maximum(jnp.sum(weight), 1.0)
     batch_mean = jnp.sum(x * weight, axes) / total

@@ -12,16 +12,19 @@ What the file holds beyond the model (its head, a pooler) is left out; what the
 model needs and the file lacks is an error.
 """
 
+import functools
 import pathlib
 import re
 import zipfile
+import zlib
 from importlib import resources
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
-from unlearn_jax import errors, trees, types
+from unlearn_jax import errors, files, trees, types
 
 PACKAGED = {'mnist': 'vit_micro_mnist.safetensors'}
 
@@ -60,9 +63,18 @@ _HF_LAYER = {
 }
 
 
-def load(path: str, params: types.Params) -> types.Params:
-  """`params` with every leaf but the head's replaced by those of the file."""
-  tensors = _to_ours(_read(path), str(path))
+def load(
+  path: str, params: types.Params, *, gelu: str = 'exact'
+) -> types.Params:
+  """`params` with every leaf but the head's replaced by those of the file.
+
+  `gelu` is what the model computes: with the wrong one a file loads and gives
+  other features, so that is told.
+  """
+  tensors = _read(path)
+  if gelu != 'exact' and _is_hugging_face(tensors):
+    _warn_about_gelu(str(path))
+  tensors = _to_ours(tensors, str(path))
   wanted = trees.flatten(params)
   leaves = {}
   for name, leaf in wanted.items():
@@ -98,7 +110,7 @@ def save(path: str, params: types.Params, metadata: dict[str, str]) -> None:
 
   backbone, _ = trees.partition(params, lambda p: not p.startswith('head/'))
   arrays = {name: np.asarray(leaf) for name, leaf in backbone.items()}
-  safetensors.save_file(arrays, path, metadata=metadata)
+  files.replace(pathlib.Path(path), safetensors.save(arrays, metadata))
 
 
 def metadata(path: str) -> dict[str, str]:
@@ -127,7 +139,15 @@ def _read(path: str) -> dict[str, np.ndarray]:
     try:
       with open(path, 'rb') as file:  # np.load leaves a damaged one open
         return dict(np.load(file, allow_pickle=False))
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (
+      ValueError,
+      OSError,
+      EOFError,
+      zipfile.BadZipFile,
+      zlib.error,
+      NotImplementedError,  # compressed in a way that Python does not know
+      RuntimeError,  # encrypted
+    ) as error:
       raise errors.CheckpointError(f'{path} is no .npz: {error}') from error
   import safetensors
   from safetensors import numpy as safetensors_numpy
@@ -142,9 +162,9 @@ def _read(path: str) -> dict[str, np.ndarray]:
 
 def _to_ours(tensors: dict[str, np.ndarray], path: str):
   if any(name.startswith('Transformer/') for name in tensors):
-    return _from_augreg(tensors)
-  if any('encoder.layer.' in name for name in tensors):
-    return _from_hugging_face(tensors)
+    return _from_augreg(tensors, path)
+  if _is_hugging_face(tensors):
+    return _from_hugging_face(tensors, path)
   if any(name.startswith('layer_') for name in tensors):
     return tensors
   raise errors.CheckpointError(
@@ -153,7 +173,29 @@ def _to_ours(tensors: dict[str, np.ndarray], path: str):
   )
 
 
-def _from_augreg(tensors):
+def _is_hugging_face(tensors) -> bool:
+  return any('encoder.layer.' in name for name in tensors)
+
+
+@functools.cache  # once a file
+def _warn_about_gelu(path: str) -> None:
+  logging.warning(
+    "%s has the Hugging Face layout; such models are trained with gelu='exact'",
+    path,
+  )
+
+
+def _embedding(ours, axes: int, path: str) -> np.ndarray:
+  """The kernel of the patches, which both public layouts keep as 4-D."""
+  kernel = ours.get('embedding/kernel')
+  if kernel is None or kernel.ndim != axes:
+    raise errors.CheckpointError(
+      f'{path} has no embedding of patches with {axes} axes'
+    )
+  return kernel
+
+
+def _from_augreg(tensors, path):
   ours = {}
   for name, tensor in tensors.items():
     if name in _AUGREG_TOP:
@@ -166,13 +208,12 @@ def _from_augreg(tensors):
       if match[2].startswith(theirs + '/'):
         rest = match[2].removeprefix(theirs + '/')
         ours[f'layer_{match[1]}/{mine}/{rest}'] = tensor
-  ours['embedding/kernel'] = ours['embedding/kernel'].reshape(
-    -1, ours['embedding/kernel'].shape[-1]
-  )
+  kernel = _embedding(ours, 4, path)  # [patch, patch, channels, width]
+  ours['embedding/kernel'] = kernel.reshape(-1, kernel.shape[-1])
   return ours
 
 
-def _from_hugging_face(tensors):
+def _from_hugging_face(tensors, path):
   ours = {}
   for name, tensor in tensors.items():
     name = name.removeprefix('vit.')
@@ -189,7 +230,7 @@ def _from_hugging_face(tensors):
       ours[f'{place}/scale'] = tensor
     else:
       ours[f'{place}/kernel'] = tensor.T
-  kernel = ours['embedding/kernel']  # [width, channels, patch, patch]
+  kernel = _embedding(ours, 4, path)  # [width, channels, patch, patch]
   ours['embedding/kernel'] = kernel.transpose(2, 3, 1, 0).reshape(
     -1, kernel.shape[0]
   )
@@ -213,7 +254,8 @@ def _resized(position, shape, has_token: bool, path: str):
       f'{shape}: only square images can'
     )
   width = position.shape[-1]
-  grid = jax.image.resize(
-    jnp.asarray(grid.reshape(old, old, width)), (new, new, width), 'bilinear'
-  )
+  with jax.ensure_compile_time_eval():  # Also when shapes alone are traced.
+    grid = jax.image.resize(
+      jnp.asarray(grid.reshape(old, old, width)), (new, new, width), 'bilinear'
+    )
   return np.concatenate([token, np.asarray(grid).reshape(1, -1, width)], axis=1)

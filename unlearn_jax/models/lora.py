@@ -1,6 +1,8 @@
 """Low-rank adapters in blocks of layers, each with a head of its own.
 
-The base model is frozen. Its layers are grouped into `blocks` of equal size
+The base model is a `vit`; in principle any whose layers are named `layer_<i>`,
+whose projections are 2-D (`_layers.Projection`) and whose last one is `head`.
+It is frozen. Its layers are grouped into `blocks` of equal size
 from the output down: block 1 holds the top layers. A fit of stage k moves only
 block k and its head; switching blocks off is an array, so one compiled program
 serves every depth, and what is off leaves no bit behind.
@@ -57,7 +59,7 @@ def make(
 
   Args:
     num_outputs: classes, or targets of a regression.
-    base: name and arguments of a model with layers `layer_<i>`.
+    base: name and arguments of the base model.
     blocks: number of blocks. Layers that do not fill a block, at the bottom,
       get no adapter.
     rank: of each adapter.
@@ -66,13 +68,22 @@ def make(
     head: 'per_stage' or 'additive'.
   """
   errors.check_choice('head of lora', head, HEADS)
+  for field, value in (('blocks', blocks), ('rank', rank)):
+    if value < 1:
+      raise errors.ConfigError(f'{field} of lora is at least 1, got {value}')
   base = dict(base)
+  if 'name' not in base or 'num_outputs' in base:
+    raise errors.ConfigError(
+      f'base of lora has a name and no num_outputs, got {base}'
+    )
   name = base.pop('name')
   base_model = registry.make('models', name, num_outputs=num_outputs, **base)
   scale = alpha / math.sqrt(rank)
 
   def init(key, x):
     frozen = dict(base_model.init(keys.stream(key, 'base'), x))
+    if 'head' not in frozen:
+      raise errors.ConfigError(f'{name} cannot be the base of lora: no head')
     head_0 = frozen.pop('head')
     return {
       'base': frozen,
@@ -152,6 +163,11 @@ def _init_adapters(key, base, blocks, rank, targets, name):
       if match[2] in targets:
         place = path.removesuffix('/kernel')
         found.setdefault(int(match[1]), []).append((place, *kernel.shape))
+  if not seen:
+    raise errors.ConfigError(
+      f'{name} cannot be the base of lora: it has no 2-D projection inside a '
+      'layer_<i>; a vit has'
+    )
   for target in targets:
     if target not in seen:
       raise errors.unknown_name(f'projection of {name}', target, seen)

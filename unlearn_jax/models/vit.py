@@ -173,6 +173,6 @@ def make(
     return model
 
   def init(key: jax.Array, x) -> types.Params:
-    return _vit_weights.load(weights, model.init(key, x))
+    return _vit_weights.load(weights, model.init(key, x), gelu=gelu)
 
   return types.Model(init=init, forward=model.forward)

@@ -58,8 +58,8 @@ class Writer:
     config: what decides the run. JSON must be able to hold it.
     argv: the command line, this process's own by default.
     resume: continue a run that is there. Otherwise it is refused.
-    overwrite: start over whatever run is there. Only files of the writer are
-      removed; what else the program keeps there is its own to clear.
+    overwrite: start over whatever run of this program is there. Only files of
+      the writer are removed; what else it keeps there is its own to clear.
     tensorboard: write event files too (extra `unlearn_jax[tensorboard]`).
   """
 
@@ -167,10 +167,16 @@ class Writer:
       'earlier': [],
     }
     before = self._read('run.json')
+    if before and before['binary'] != self._binary:
+      # Not even overwritten: it may keep things here that only it knows of.
+      raise errors.WorkdirError(
+        f'{self.workdir} holds a run of {before["binary"]!r}, not of '
+        f'{self._binary!r}; take another directory'
+      )
     if before and self._overwrite:
-      self._clear(before['binary'])
+      self._clear()
     elif before:
-      self._check_same(before['binary'])
+      self._check_same()
       self.resumed = True
       run['earlier'] = [*before.pop('earlier'), before]
     # In this order: where there is a run.json there is a configuration.
@@ -179,32 +185,21 @@ class Writer:
     self._status = {'started': run['started']}
     self._set_status('running')
 
-  def _check_same(self, binary: str) -> None:
-    if binary != self._binary:
-      raise errors.WorkdirError(
-        f'{self.workdir} holds a run of {binary!r}, not of {self._binary!r}'
-      )
-    there = _flat(self._read('config.json'))
-    asked = _flat(self._config)
-    differences = [
-      f'{key}: {there.get(key, "absent")!r} there, '
-      f'{asked.get(key, "absent")!r} asked'
-      for key in sorted(there.keys() | asked.keys())
-      if (key in there, there.get(key)) != (key in asked, asked.get(key))
-    ]
-    if differences:
+  def _check_same(self) -> None:
+    found = differences(self._read('config.json'), self._config)
+    if found:
       raise errors.WorkdirError(
         f'{self.workdir} holds a run with another configuration; take another '
-        'directory or overwrite it.\n  ' + '\n  '.join(differences)
+        'directory or overwrite it.\n  ' + '\n  '.join(found)
       )
     if not self._resume:
       raise errors.WorkdirError(
         f'{self.workdir} holds this run already; resume or overwrite it'
       )
 
-  def _clear(self, binary: str) -> None:
+  def _clear(self) -> None:
     """Removes the files of a run; last the one that says there is a run."""
-    names = (_METRICS, f'{binary}.json', 'status.json', 'run.json')
+    names = (_METRICS, f'{self._binary}.json', 'status.json', 'run.json')
     events = self.workdir.glob(_EVENTS)
     for path in (*events, *(self.workdir / name for name in names)):
       path.unlink(missing_ok=True)
@@ -279,6 +274,19 @@ def read_metrics(workdir: str | os.PathLike) -> list[dict[str, Any]]:
       ) from error
     rows.append({'step': step, **values})
   return rows
+
+
+def differences(
+  there: Mapping[str, Any], asked: Mapping[str, Any]
+) -> list[str]:
+  """What differs between two configurations, one setting an item."""
+  there, asked = _flat(there), _flat(asked)
+  return [
+    f'{key}: {there.get(key, "absent")!r} there, '
+    f'{asked.get(key, "absent")!r} asked'
+    for key in sorted(there.keys() | asked.keys())
+    if (key in there, there.get(key)) != (key in asked, asked.get(key))
+  ]
 
 
 def _number(name: str, value: Any) -> Any:

@@ -1,0 +1,263 @@
+"""What can be asked of the system in a work directory, one call each.
+
+Every function opens the system, does one thing, and returns what happened as a
+plain dict, which it also leaves as `<workdir>/<name>.json`. Whatever is wrong
+with a request is refused before anything changes.
+"""
+
+import contextlib
+import dataclasses
+import io
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from unlearn_jax import devices, errors, files, inputs, losses, types
+from unlearn_jax.exact import audit as audit_lib
+from unlearn_jax.exact import recipe as recipe_lib
+from unlearn_jax.exact import system as system_lib
+from unlearn_jax.study import progress as progress_lib
+from unlearn_jax.study import writer as writer_lib
+
+# What the numbers of an answer are, by how the shards were combined.
+_OUTPUTS = {
+  'mean_logit': 'logits',
+  'mean_prob': 'probabilities',
+  'vote': 'votes',
+}
+
+
+def train(recipe: Mapping[str, Any], workdir: str) -> dict[str, Any]:
+  """Creates the system if the directory is new, and trains what is missing.
+
+  A training that was killed goes on with the first stage it had not stored. A
+  system of another recipe is refused.
+  """
+  system, created = _create_or_open(recipe, workdir)
+  with contextlib.closing(system):
+    return _write(workdir, 'train', {'created': created, **_repair(system)})
+
+
+def repair(workdir: str) -> dict[str, Any]:
+  """Trains what deletions and additions have left missing, and only that."""
+  with _opened(workdir) as system:
+    return _write(workdir, 'repair', _repair(system))
+
+
+def delete(
+  workdir: str,
+  *,
+  ids: Sequence[str] = (),
+  ids_file: str | None = None,
+  owners: Sequence[str] = (),
+  repair: bool = False,
+) -> dict[str, Any]:
+  """Stops using examples, at once.
+
+  Args:
+    workdir: of the system.
+    ids: as text; whole numbers if the system's ids are.
+    ids_file: more of them, one a line.
+    owners: whose examples are deleted, all of them; as text too.
+    repair: train again what is missing then, before returning.
+  """
+  with _opened(workdir) as system:
+    data = _data(system)
+    chosen = inputs.names(ids, data.ids)
+    if ids_file is not None:
+      chosen += inputs.names_of_file(ids_file, data.ids)
+    of_owners = inputs.names(owners, data.owners, what='owner')
+    if not chosen and not of_owners:
+      raise errors.ConfigError('name at least one id or owner to delete')
+    summary = dataclasses.asdict(system.delete(chosen, of_owners))
+    summary['seconds_to_non_use'] = summary.pop('seconds')
+    if repair:
+      summary['repair'] = _repair(system)
+    return _write(workdir, 'delete', summary)
+
+
+def add(
+  workdir: str, ids: Sequence[str], *, allow_reinsert: bool = False
+) -> dict[str, Any]:
+  """Admits examples that the data set holds now; `repair` trains on them."""
+  with _opened(workdir) as system:
+    chosen = inputs.names(ids, _data(system).ids)
+    if not chosen:
+      raise errors.ConfigError('name at least one id to add')
+    added = system.add(chosen, allow_reinsert=allow_reinsert)
+    seen = system.status()
+    kept = ('examples', 'stages', 'missing', 'served_depths')
+    facts = {name: seen[name] for name in kept}
+    return _write(workdir, 'add', {'added': added, **facts})
+
+
+def predict(workdir: str, source: str, target: str) -> dict[str, Any]:
+  """Answers for the inputs `x` of an .npz, as stored, into another .npz.
+
+  The target holds the combined outputs (called what they are: logits,
+  probabilities or votes), the predictions, and the served depth of each shard.
+  """
+  if not target.endswith('.npz'):
+    raise errors.ConfigError(f'the output is an .npz file, got {target!r}')
+  with _opened(workdir) as system:
+    data = _data(system)
+    x = inputs.read_inputs(source, data)
+    began = time.monotonic()
+    outputs = system.predict(data.normalize(x))
+    seconds = time.monotonic() - began
+    depths = system.status()['served_depths']
+    arrays = {'predictions': outputs, 'served_depths': np.array(depths)}
+    if data.task.kind == 'classification':
+      arrays['predictions'] = outputs.argmax(-1)
+      arrays[_OUTPUTS[system.recipe.aggregate]] = outputs
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    files.replace(pathlib.Path(target), content.getvalue())
+    summary = {
+      'rows': len(x),
+      'served_depths': depths,
+      'seconds': seconds,
+      'output': target,
+      'arrays': sorted(arrays),
+    }
+    return _write(workdir, 'predict', summary)
+
+
+def audit(workdir: str, level: str, data: str | None = None) -> dict[str, Any]:
+  """Rebuilds stages from clean data and compares them bit for bit.
+
+  Args:
+    workdir: of the system.
+    level: 'E1' for what is served, 'E2' for every stage.
+    data: an .npz with x, y, id and maybe owner of what was not deleted, as the
+      data set stores them; by default the survivors in the data set itself.
+  """
+  with _opened(workdir) as system:
+    clean = data and inputs.read_clean(data, _data(system))
+    began = time.monotonic()
+    with Reporter('audit') as report:
+      found = system.audit(level, clean or None, report)
+    summary = {
+      'level': level,
+      'data': data or 'the survivors in the data set',
+      'passed': found.passed,
+      **{k: v for k, v in dataclasses.asdict(found).items() if k != 'level'},
+      'seconds': time.monotonic() - began,
+      'device': devices.describe(),
+    }
+    return _write(workdir, 'audit', summary)
+
+
+def why_failed(summary: Mapping[str, Any]) -> str:
+  """What an audit that did not pass found wrong, in one line."""
+  parts = []
+  for kind in audit_lib.PROBLEMS:
+    stages = summary[kind]
+    if stages:
+      more = ', ...' if len(stages) > 5 else ''
+      named = ', '.join(stages[:5]) + more
+      parts.append(f'{len(stages)} {kind.replace("_", " ")}: {named}')
+  return f'audit {summary["level"]} did not pass: {"; ".join(parts)}'
+
+
+def status(workdir: str) -> dict[str, Any]:
+  """What is there, what is missing, what serves."""
+  with _opened(workdir) as system:
+    summary = system.status()
+    requests = summary.pop('requests')
+    summary['requests'] = {
+      kind: sum(r['kind'] == kind for r in requests)
+      for kind in ('add', 'delete')
+    } | {'to repair': sum(r['repaired'] is None for r in requests)}
+    return _write(workdir, 'status', summary)
+
+
+def scores(system: system_lib.System) -> dict[str, float] | None:
+  """What the system is worth now on its test split; None without one."""
+  try:
+    test = system.recipe.open_data('test')
+  except errors.ConfigError as error:  # Users' own files may have none.
+    logging.info('no test scores: %s', error)
+    return None
+  if not len(test) or not any(system.status()['served_depths']):
+    return None
+  outputs, y = system.predict(test.all().x), test.labels
+  if test.task.kind == 'classification':
+    return {'accuracy': float(np.mean(losses.correct(outputs, y)))}
+  loss = float(np.mean(losses.of_task(test.task)(outputs, y)))
+  spread = np.mean((y - np.mean(y, axis=0)) ** 2)
+  return {'loss': loss, 'r2': float(1 - loss / spread)}
+
+
+class Reporter:
+  """Shows how many stages are done; called by the engine after each."""
+
+  def __init__(self, what: str):
+    self._what = what
+    self._stack = contextlib.ExitStack()
+    self._bar = None
+
+  def __enter__(self) -> 'Reporter':
+    return self
+
+  def __exit__(self, *unused) -> None:
+    self._stack.close()
+
+  def __call__(self, done: int, total: int) -> None:
+    if self._bar is None:
+      bar = progress_lib.Progress(total, self._what, 'stages')
+      self._bar = self._stack.enter_context(bar)
+    self._bar.update(1)
+
+
+def _create_or_open(recipe, workdir) -> tuple[system_lib.System, bool]:
+  if not (pathlib.Path(workdir) / 'system.json').exists():
+    return system_lib.System.create(workdir, recipe), True
+  asked = recipe_lib.Recipe.from_json(recipe).to_json()
+  system = system_lib.System.open(workdir)
+  found = writer_lib.differences(system.recipe.to_json(), asked)
+  if found:
+    system.close()
+    raise errors.WorkdirError(
+      f'{workdir} holds a system of another recipe: {"; ".join(found)}'
+    )
+  return system, False
+
+
+def _opened(workdir: str):
+  return contextlib.closing(system_lib.System.open(workdir))
+
+
+def _data(system: system_lib.System) -> types.Dataset:
+  return system.recipe.open_data()
+
+
+def _repair(system: system_lib.System) -> dict[str, Any]:
+  """Trains what is missing; what was trained and what it is worth."""
+  began = time.monotonic()
+  with Reporter('train') as report:
+    trained = system.repair(report)
+  seconds = time.monotonic() - began
+  seen = system.status()
+  return {
+    'strategy': seen['strategy'],
+    'model': system.recipe.model['name'],
+    'data': system.recipe.data['name'],
+    'examples': seen['examples'],
+    'stages': seen['stages'],
+    'trained': trained,
+    'seconds': seconds,
+    'served_depths': seen['served_depths'],
+    'test': scores(system),
+    'digest': system.digest(),
+    'device': devices.describe(),
+  }
+
+
+def _write(workdir: str, name: str, summary: dict[str, Any]) -> dict[str, Any]:
+  files.write_json(pathlib.Path(workdir) / f'{name}.json', summary)
+  return summary

@@ -1,0 +1,1 @@
+"""How fast it is: ratios against a baseline of the same run, in pairs."""
