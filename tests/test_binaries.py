@@ -1,6 +1,5 @@
 """Every binary and every config really runs, wrong inputs included."""
 
-import gzip
 import importlib.util
 import json
 import pathlib
@@ -11,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.data import makers
 from unlearn_jax import experiment
 from unlearn_jax.models import _vit_weights
 
@@ -27,6 +27,7 @@ def _run(binary, *arguments, cwd=ROOT):
     cwd=cwd,
     capture_output=True,
     text=True,
+    timeout=300,
   )
 
 
@@ -37,27 +38,6 @@ def test_help_explains(binary, tmp_path):
   source = (ROOT / 'experiments' / binary).read_text()
   assert len(source.splitlines()) <= 70, 'a binary is a doorbell'
   assert source.split('\n')[0].strip('r"') in result.stdout
-
-
-def _write_idx(folder):
-  """Eight images of each split, in the format of MNIST."""
-  rng = np.random.default_rng(0)
-  for stem in ('train', 't10k'):
-    images = rng.integers(0, 256, (8, 28, 28), dtype=np.uint8)
-    for name, array in (
-      ('images-idx3', images),
-      ('labels-idx1', np.arange(8, dtype=np.uint8)),
-    ):
-      head = bytes([0, 0, 8, array.ndim])
-      head += b''.join(n.to_bytes(4, 'big') for n in array.shape)
-      path = folder / f'{stem}-{name}-ubyte.gz'
-      path.write_bytes(gzip.compress(head + array.tobytes()))
-
-
-def _write_cifar(folder):
-  rows = np.zeros((8, 3073), np.uint8)
-  for name in [f'data_batch_{i}' for i in range(1, 6)] + ['test_batch']:
-    (folder / f'{name}.bin').write_bytes(rows.tobytes())
 
 
 def _write_table(path):
@@ -78,10 +58,9 @@ def _with_tiny_data(config, folder):
     config.data.num_classes = 2
     x = np.random.default_rng(0).normal(size=(40, 5))
     np.savez(config.data.file, x=x, y=np.arange(40) % 2, id=np.arange(40))
-  writers = {'mnist': _write_idx, 'cifar10': _write_cifar}
-  if config.data.name in writers:
-    writers[config.data.name](folder)
-    config.data.folder, config.data.verify = str(folder), False
+  if config.data.name in ('mnist', 'cifar10', 'tfds'):
+    for name, value in makers.MAKERS[config.data.name](folder).items():
+      config.data[name] = str(value) if value == folder else value
   return config
 
 
@@ -109,7 +88,7 @@ def test_every_config_runs_a_tiny_step(name, tmp_path):
 
 
 def test_a_backbone_can_be_pretrained_and_used(tmp_path):
-  _write_idx(tmp_path)
+  makers.write_idx(tmp_path)
   output = tmp_path / 'backbone.safetensors'
   command = (
     'pretrain.py',
@@ -124,8 +103,10 @@ def test_a_backbone_can_be_pretrained_and_used(tmp_path):
   made = _run(*command, '--config.data.verify=false')
   assert made.returncode == 0, made.stderr
   facts = _vit_weights.metadata(str(output))
-  assert (
-    facts['seed'] == '0' and '--config.data.verify=false' in facts['command']
+  assert facts['seed'] == '0'
+  assert facts['command'] == (
+    'experiments/pretrain.py --config=vit_mnist.py:smoke '
+    '--config.data.folder=FOLDER --config.data.verify=false'
   )
   summary = json.loads((tmp_path / 'run' / 'pretrain.json').read_text())
   assert facts['digest'] == summary['backbone_digest']
@@ -138,10 +119,19 @@ def test_a_backbone_can_be_pretrained_and_used(tmp_path):
   assert used.returncode == 0, used.stderr
 
 
+def test_what_is_missing_is_said_at_once():
+  result = _run('fit.py')
+  assert result.returncode == 1
+  assert '--config and --workdir must be given' in result.stderr
+
+
 @pytest.mark.parametrize(
   'arguments, words',
   [
     (['--config.epoch=3'], 'no such field.*"epochs"'),
+    (['--config.zzz=3'], 'no such field.*zzz. Allowed: augment, batch_size'),
+    (['--config.model.zzz=3'], 'no such field.*zzz. Allowed: hidden, name'),
+    (['--config.augment.shift=-1'], 'shift is a whole number.*-1'),
     (['--config.model.hiden=3'], 'no such field.*"hidden"'),
     (['--config=configs/nowhere.py'], 'nowhere.py'),
     (['--config=configs/mlp_digits.py:smok'], "'smok'.*Allowed: smoke"),

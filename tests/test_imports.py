@@ -82,3 +82,35 @@ print(json.dumps([
 ]))
 """
   assert tuple(_fresh(code, **{**clean, **given})) == expected
+
+
+def test_importing_brings_no_compiler_up():
+  names = ', '.join(WORDS)
+  found = _fresh(
+    'import sys, json; import unlearn_jax; print(json.dumps([*sys.modules]))'
+  )
+  assert not {name.split('.')[0] for name in found} & {'jax', 'jaxlib', 'numpy'}
+  assert not _fresh(
+    f'import json; import {names}; from jax._src import xla_bridge; '
+    'print(json.dumps(xla_bridge.backends_are_initialized()))'
+  )
+
+
+@pytest.mark.parametrize(
+  'first, late',
+  [
+    ('import unlearn_jax', False),
+    ('import jax', False),
+    ('import jax; jax.devices()', True),
+    # A jax that cannot be asked.
+    ('import sys, types; sys.modules["jax"] = types.ModuleType("jax")', True),
+  ],
+)
+def test_pins_are_late_when_a_backend_is_up(first, late):
+  code = f"""
+import json
+{first}
+from unlearn_jax import pins
+print(json.dumps(pins.LATE))
+"""
+  assert _fresh(code, JAX_PLATFORMS='cpu') == late

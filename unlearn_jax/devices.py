@@ -69,6 +69,15 @@ def make_mesh(
   )
 
 
+def local_meshes(axes: Mapping[str, int]) -> list[jax.sharding.Mesh]:
+  """As many equal meshes as the devices of this process are enough for."""
+  found, size = jax.local_devices(), math.prod(axes.values())
+  begins = range(0, max(1, len(found) - size + 1), size)
+  return [
+    make_mesh(axes, devices=found[begin : begin + size]) for begin in begins
+  ]
+
+
 def simulate(count: int) -> None:
   """Makes this process see `count` CPU devices, and nothing else.
 

@@ -216,7 +216,7 @@ def _public_command(argv: Sequence[str]) -> str:
     if value.startswith(('/', '~')) or '..' in value:
       name = flag.lstrip('-').split('.')[-1].upper()
       value = pathlib.Path(value).name if name == 'CONFIG' else name
-    kept.append(f'{flag}={value}' if '=' in word else flag)
+    kept.append(f'{flag}={value}' if value else flag)
   return shlex.join(kept)
 
 

@@ -126,6 +126,8 @@ def test_bad_files(tmp_path):
     np.save(f, np.zeros(3))
   with pytest.raises(errors.DataError, match='one array'):
     load(tmp_path)
+  with pytest.raises(errors.DataError, match='nothing reads: owners'):
+    load(tmp_path, makers.arrays() | {'owners': np.arange(15)})
   with pytest.raises(errors.DataError, match="no array y; it has .'id', 'x'"):
     load(tmp_path, {'x': np.zeros((2, 2)), 'id': np.arange(2)})
 
@@ -209,3 +211,37 @@ def test_a_changed_number_changes_the_digest_of_its_row(tmp_path):
   for key, value in (('x', 0.5), ('y', 3)):
     after = load(tmp_path, changed(key, put(value))).content_digests()
     assert np.flatnonzero((after != before).any(1)).tolist() == [6]
+
+
+def _patched(folder, at, value, **how):
+  """A compressed archive with one field of its first member overwritten."""
+  file = folder / 'own.npz'
+  np.savez_compressed(file, **makers.arrays())
+  data = bytearray(file.read_bytes())
+  for start in (0, data.find(b'PK\x01\x02')):
+    place = start + at + (0 if start == 0 else 2)
+    data[place : place + len(value)] = value
+  file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+  'at, value',
+  [(6, b'\x01\x00'), (8, b'\x63\x00')],
+  ids=['encrypted', 'unknown compression'],
+)
+def test_archives_that_python_cannot_unpack_are_refused(tmp_path, at, value):
+  _patched(tmp_path, at, value)
+  with pytest.raises(errors.DataError, match='own.npz cannot be read'):
+    load(tmp_path)
+
+
+def test_damage_inside_compressed_data_is_refused(tmp_path):
+  file = tmp_path / 'own.npz'
+  np.savez_compressed(file, **makers.arrays())
+  whole = file.read_bytes()
+  for at in range(45, 200):
+    data = bytearray(whole)
+    data[at] ^= 0xFF
+    file.write_bytes(data)
+    with pytest.raises(errors.DataError, match='own.npz'):
+      load(tmp_path)

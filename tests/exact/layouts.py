@@ -22,7 +22,10 @@ _VIT = {
   'mlp_dim': 8,
 }
 MODELS = {
-  'mlp': {'model': {'name': 'mlp', 'hidden': [8]}, 'carry': True},
+  'mlp': {
+    'model': {'name': 'mlp', 'hidden': [8], 'dropout': 0.2},
+    'carry': True,
+  },
   'vit': {
     'strategy': 's3t',
     'model': {'name': 'lora', 'blocks': 2, 'rank': 2, 'base': _VIT},

@@ -147,7 +147,7 @@ def _the_last_slice_is_not_in_the_name(patch):
 
 
 def _names_ignore_the_examples(patch):
-  patch.setattr(stages, 'root', lambda leaves: b'constant' * 4)
+  patch.setattr(stages, 'sorted_root', lambda level: b'constant' * 4)
 
 
 def _optimizer_state_is_lost(patch):
@@ -243,9 +243,9 @@ def _the_ledger_forgets_a_request(patch):
   original = ledger.Ledger.delete
   count = []
 
-  def delete(self, ids):
+  def delete(self, ids, owners):
     count.append(ids)
-    return original(self, ids if len(count) != 2 else ids[:0])
+    return original(self, ids if len(count) != 2 else ids[:0], owners)
 
   patch.setattr(ledger.Ledger, 'delete', delete)
 
@@ -341,6 +341,7 @@ CHANGES = {
   'batch_size': 65,
   'epochs': 2,
   'carry': True,
+  'mesh': {'data': 2, 'model': 1},
   'seed': 1,
 }
 SERVED = {

@@ -412,6 +412,23 @@ def test_a_damaged_stage_is_refused_by_name_and_repaired_by_training(make):
   assert digest
 
 
+def test_rows_that_do_not_fit_the_device_are_streamed(make, tmp_path):
+  system, _ = make(epochs=2)
+  config = system.recipe.to_json()
+  config['batch_size'] = 8
+  streamed = system_lib.System.create(
+    str(tmp_path / 'streamed'), config, resident_rows=16
+  )
+  streamed.train()
+  assert streamed.digests() == system.digests()
+  for each in (streamed, system):
+    each.delete(ids=[1, 8, 15])
+    each.repair()
+  assert streamed.digests() == system.digests()
+  assert system.audit('E2').passed
+  streamed.close()
+
+
 def test_regression_systems_work_too(tmp_path):
   arrays = _write(tmp_path / 'data.npz')
   np.savez(tmp_path / 'data.npz', **{**arrays, 'y': arrays['x'][:, :2]})

@@ -161,3 +161,82 @@ def test_residual_networks_have_their_published_size(kwargs, expected):
     lambda: model.init(keys.root(0), np.zeros((1, 32, 32, 3), np.float32))
   )
   assert trees.count(shapes) == expected
+
+
+def test_softmax_multiplies_by_a_reciprocal():
+  """Which is what keeps its bits where a compiler would choose for itself."""
+  scores = np.random.default_rng(0).normal(size=(7, 33)).astype(np.float32)
+  text = str(jax.make_jaxpr(_layers.softmax)(scores))
+  divided = [line for line in text.splitlines() if ' div ' in line]
+  assert divided and all('f32[7,1] = div' in line for line in divided), text
+
+
+def _group_norm(x, groups, scale, bias, eps=1e-6):
+  """In float64, an example and a group at a time."""
+  out = np.zeros(x.shape)
+  size = x.shape[-1] // groups
+  for row in range(len(x)):
+    for group in range(groups):
+      at = slice(group * size, (group + 1) * size)
+      part = np.float64(x[row, ..., at])
+      out[row, ..., at] = (part - part.mean()) / np.sqrt(part.var() + eps)
+  return out * scale + bias
+
+
+@pytest.mark.parametrize(
+  'name, kwargs, norm, groups',
+  [
+    ('cnn', {'widths': (16, 4)}, ('norm_0', 'group'), 8),
+    ('cnn', {'widths': (6, 4)}, ('norm_0', 'group'), 6),
+    ('resnet', {'width': 16}, ('stem', 'norm', 'group'), 8),
+  ],
+)
+def test_group_normalization(name, kwargs, norm, groups):
+  model = registry.make('models', name, num_outputs=3, **kwargs)
+  params = model.init(keys.root(0), _images())
+  node = params
+  for part in norm:
+    node = node[part]
+  channels = node['scale'].size
+  rng = np.random.default_rng(1)
+  x = rng.normal(2, 3, size=(2, 5, 5, channels)).astype(np.float32)
+  layer = _layers.Norm('group')
+  scale, bias = rng.normal(size=(2, channels)).astype(np.float32)
+  found = layer.apply(
+    {'params': {'group': {'scale': scale, 'bias': bias}}}, x, _layers.Context()
+  )
+  expected = _group_norm(x, groups, scale, bias)
+  np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_nan_in_padding_leaves_no_trace_in_batch_statistics():
+  layer = _layers.BatchNorm()
+  x = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)
+  weight = jnp.array([1.0, 1, 0, 0])
+
+  def run(x):
+    variables = layer.init(keys.root(0), x, _layers.Context())
+
+    def loss(weights):
+      y, moved = layer.apply(
+        {**variables, 'params': weights},
+        x,
+        _layers.Context(train=True, weight=weight),
+        mutable=['stats'],
+      )
+      return jnp.sum(y[:2] ** 3), (y[:2], moved)
+
+    return jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
+
+  clean, poisoned = run(x), run(np.concatenate([x[:2], x[2:] * np.nan]))
+  assert trees.all_finite(clean)
+  assert trees.bit_diff(clean, poisoned).equal
+
+
+@pytest.mark.parametrize('name', ['mlp', 'cnn', 'vit'])
+@pytest.mark.parametrize('rate', [1.0, -0.1, float('nan')])
+def test_a_dropout_is_a_fraction(name, rate):
+  module = registry.get('models', name)
+  kwargs = {**module.TINY, 'dropout': rate}
+  with pytest.raises(errors.ConfigError, match='dropout'):
+    registry.make('models', name, num_outputs=2, **kwargs)

@@ -193,3 +193,102 @@ def test_wrong_fields_are_refused():
     make(targets=('qeury',)).init(keys.root(0), x)
   with pytest.raises(errors.ConfigError, match='5 blocks.*4'):
     make(blocks=5).init(keys.root(0), x)
+
+
+def _poisoned(model, params, block):
+  mine = model.blocks.trainable(block)
+  return trees.unflatten(
+    {p: x * np.nan if mine(p) else x for p, x in trees.flatten(params).items()}
+  )
+
+
+@pytest.mark.parametrize('head', lora.HEADS)
+def test_nan_in_a_block_that_is_off_spoils_no_gradient(head):
+  """Neither of the block in training nor, when all may move, of any other."""
+  model, params, _ = _made(head, blocks=4)
+  params = model.blocks.at_depth(params, 1)
+  y = np.arange(5) % 3
+
+  @functools.partial(jax.jit, static_argnums=1)
+  def gradient(params, chosen):
+    live, frozen = trees.partition(params, chosen)
+
+    def loss(live):
+      logits = model.apply(trees.merge(frozen, live), _x(), train=True)
+      return jnp.mean(losses.cross_entropy(logits, y))
+
+    return jax.value_and_grad(loss)(live)
+
+  for chosen in (model.blocks.trainable(1), model.trainable):
+    clean = gradient(params, chosen)
+    poisoned = gradient(_poisoned(model, params, 2), chosen)
+    assert trees.all_finite(poisoned)
+    assert trees.bit_diff(clean, poisoned).equal
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(clean))
+
+
+@pytest.mark.parametrize('head', lora.HEADS)
+def test_a_block_that_is_off_might_as_well_not_be_there(head):
+  model, params, _ = _made(head)
+  params = model.blocks.at_depth(params, 1)
+  without = {**params, 'adapters': {'block_1': params['adapters']['block_1']}}
+  mine = model.blocks.trainable(1)
+  optimizer = optimizers.make('adamw', learning_rate=0.1)
+  one_step = jax.jit(
+    step.make_step(
+      step.supervised(model, losses.cross_entropy), optimizer, trainable=mine
+    )
+  )
+  table = step.Table(
+    _x(), np.arange(5, dtype=np.int32) % 3, keys.id_words(np.arange(5))
+  )
+  batch = step.gather(jax.device_put(table), jnp.arange(5))
+  found = []
+  for tree in (params, without):
+    state, loss = one_step(
+      step.init_state(tree, optimizer, mine), batch, keys.root(0)
+    )
+    chosen = trees.partition(state.params, mine)[0]
+    found.append((jax.jit(model.apply)(tree, _x()), loss, chosen))
+  assert trees.bit_diff(*found).equal
+
+
+def test_adapters_begin_random_at_the_scale_of_their_inputs():
+  base = {**BASE, 'width': 64, 'mlp_dim': 256}
+  targets = ('query', 'value', 'mlp_out')
+  model = registry.make(
+    'models',
+    'lora',
+    num_outputs=2,
+    base=base,
+    blocks=2,
+    rank=32,
+    targets=targets,
+  )
+  flat = trees.flatten(model.init(keys.root(0), _x())['adapters'])
+  a = {path: leaf for path, leaf in flat.items() if path.endswith('/a')}
+  assert len(a) == 4 * len(targets)
+  for path, leaf in a.items():
+    assert leaf.shape[0] == (256 if 'mlp_out' in path else 64)
+    np.testing.assert_allclose(np.std(leaf), leaf.shape[0] ** -0.5, rtol=0.1)
+    assert not np.any(flat[path.removesuffix('a') + 'b'])
+  assert len({trees.digest(leaf) for leaf in a.values()}) == len(a)
+
+
+@pytest.mark.parametrize(
+  'fields, words',
+  [
+    ({'blocks': 0}, 'blocks of lora is at least 1, got 0'),
+    ({'rank': 0}, 'rank of lora is at least 1, got 0'),
+    ({'base': {'patch': 4}}, 'has a name'),
+    ({'base': {**BASE, 'num_outputs': 2}}, 'no num_outputs'),
+    ({'base': {'name': 'mlp'}}, 'mlp cannot be the base.*projection'),
+    ({'base': {'name': 'cnn'}}, 'cnn cannot be the base.*projection'),
+    ({'base': {'name': 'lora', 'base': BASE}}, 'lora cannot be the base'),
+  ],
+)
+def test_what_cannot_be_adapted_is_refused(fields, words):
+  with pytest.raises(errors.ConfigError, match=words):
+    registry.make(
+      'models', 'lora', num_outputs=2, **{'base': BASE, **fields}
+    ).init(keys.root(0), _x())

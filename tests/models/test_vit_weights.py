@@ -1,3 +1,6 @@
+import re
+import zlib
+
 import jax
 import numpy as np
 import pytest
@@ -197,3 +200,65 @@ def test_the_packaged_backbone_loads_and_has_the_digest_it_claims():
   params = model.init(keys.root(0), np.zeros((1, 28, 28, 1), np.float32))
   backbone = trees.partition(params, lambda p: not p.startswith('head/'))[0]
   assert trees.digest(backbone) == _vit_weights.metadata('mnist')['digest']
+
+
+def test_the_packaged_backbone_names_no_place_of_its_maker():
+  for value in _vit_weights.metadata('mnist').values():
+    assert not re.search(r'(^|[\s=:,])[/~]', value), value
+
+
+@pytest.mark.parametrize('layout', ['augreg', 'hugging face'])
+def test_files_without_an_embedding_are_refused(tmp_path, layout):
+  rng = np.random.default_rng(0)
+  if layout == 'augreg':
+    tensors, path = _augreg_tensors(rng), tmp_path / 'vit.npz'
+  else:
+    tensors, path = _hugging_face_tensors(rng), tmp_path / 'vit.safetensors'
+  (name,) = (n for n, t in tensors.items() if t.ndim == 4)
+  for change in ({}, {name: tensors[name][0]}):
+    left = {n: t for n, t in tensors.items() if n != name} | change
+    if layout == 'augreg':
+      np.savez(path, **left)
+    else:
+      safetensors.numpy.save_file(left, path)
+    with pytest.raises(errors.CheckpointError, match='no embedding of patches'):
+      _features(path, _image())
+
+
+@pytest.mark.parametrize(
+  'error', [zlib.error, NotImplementedError, RuntimeError]
+)
+def test_archives_that_cannot_be_unpacked_are_refused(
+  tmp_path, monkeypatch, error
+):
+  def fail(*args, **kwargs):
+    raise error('damaged')
+
+  np.savez(tmp_path / 'vit.npz', **_augreg_tensors(np.random.default_rng(0)))
+  monkeypatch.setattr(np, 'load', fail)
+  with pytest.raises(errors.CheckpointError, match='vit.npz is no .npz'):
+    _features(tmp_path / 'vit.npz', _image())
+
+
+def test_the_other_gelu_is_told_once(tmp_path, monkeypatch):
+  said = []
+  monkeypatch.setattr(
+    _vit_weights.logging, 'warning', lambda form, *a: said.append(form % a)
+  )
+  path = tmp_path / 'model.safetensors'
+  tensors = _hugging_face_tensors(np.random.default_rng(0))
+  safetensors.numpy.save_file(tensors, path)
+  _features(path, _image(), gelu='exact')
+  assert said == []
+  _features(path, _image())
+  _features(path, _image())
+  assert len(said) == 1 and "gelu='exact'" in said[0]
+
+
+def test_shapes_alone_can_be_traced(tmp_path):
+  np.savez(tmp_path / 'vit.npz', **_augreg_tensors(np.random.default_rng(0)))
+  model = registry.make(
+    'models', 'vit', num_outputs=4, weights=str(tmp_path / 'vit.npz'), **SIZES
+  )
+  shapes = jax.eval_shape(lambda: model.init(keys.root(0), _image(16)[None]))
+  assert shapes['position'].shape == (1, 17, WIDTH)

@@ -156,6 +156,8 @@ def test_another_configuration_is_refused_with_both_values(tmp_path):
   assert 'dims' not in message and 'optimizer.name' not in message
   with pytest.raises(errors.WorkdirError, match="'fit', not of 'audit'"):
     _open(tmp_path, binary='audit').__enter__()
+  with pytest.raises(errors.WorkdirError, match="'fit', not of 'audit'"):
+    _open(tmp_path, binary='audit', overwrite=True).__enter__()
   assert _state(tmp_path) == 'done'  # Nothing was touched.
 
   with _open(tmp_path, config=other, overwrite=True) as writer:

@@ -54,6 +54,7 @@ class Builder:
     self._capacity = capacity
     self._places = where or places.local(program.recipe.mesh)
     self._rows: dict[int, program_lib.Rows] = {}
+    self._fingerprint = devices.fingerprint()
 
   def build(
     self,
@@ -135,7 +136,7 @@ class Builder:
   def _finish(self, stage, state, finish: Finish) -> None:
     made = None
     if state is not None:
-      made = Made(self._program.own(stage, state), devices.fingerprint())
+      made = Made(self._program.own(stage, state), self._fingerprint)
     made = devices.share(made, self._owner(stage))
     # After sharing: every process finds the same, and stops alike.
     if not trees.all_finite(made.tree['params']):

@@ -6,7 +6,6 @@ part of a recipe; which devices make it up is not.
 """
 
 import contextlib
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,15 +19,9 @@ Place = Any  # a device, or a mesh of `devices.make_mesh`
 
 def local(axes: Mapping[str, int]) -> list[Place]:
   """The places of this process: its devices, or groups of them with `axes`."""
-  found = jax.local_devices()
   if not axes:
-    return found
-  axes, size = {name: axes[name] for name in AXES}, math.prod(axes.values())
-  begins = range(0, max(1, len(found) - size + 1), size)
-  return [
-    devices.make_mesh(axes, devices=found[begin : begin + size])
-    for begin in begins
-  ]
+    return jax.local_devices()
+  return devices.local_meshes({name: axes[name] for name in AXES})
 
 
 def copy(tree: Any, place: Place) -> Any:

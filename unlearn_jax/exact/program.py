@@ -30,7 +30,10 @@ class State(NamedTuple):
 
 
 class Rows(NamedTuple):
-  """The surviving rows of a shard, on a device, padded to a capacity."""
+  """The surviving rows of a shard, padded to a capacity.
+
+  On the device, or on the host when they are streamed to it.
+  """
 
   table: step.Table
   ids: np.ndarray  # [n], on the host
@@ -102,9 +105,23 @@ def engine(recipe: recipe_lib.Recipe, task: types.Task) -> Engine:
 class Program:
   """Fits stages of one recipe."""
 
-  def __init__(self, recipe: recipe_lib.Recipe, data: types.Dataset):
-    """Of `data` only the public facts are looked at."""
+  def __init__(
+    self,
+    recipe: recipe_lib.Recipe,
+    data: types.Dataset,
+    *,
+    resident_rows: int | None = None,
+  ):
+    """A program.
+
+    Args:
+      recipe: what to train.
+      data: only its public facts are looked at.
+      resident_rows: when a shard holds more, its batches are gathered on the
+        host and streamed, this many rows at a time: slower, the same bits.
+    """
     self.recipe = recipe
+    self._resident = resident_rows
     self.engine = engine(recipe, data.task)
     self._input_shape = data.input_shape
     self._starts: dict[int, State] = {}
@@ -141,7 +158,9 @@ class Program:
 
     words = keys.id_words(examples.id)
     table = step.Table(*map(pad, (examples.x, examples.y, words)))
-    return Rows(places.copy(table, place), examples.id, slices)
+    if not self._streams(capacity):
+      table = places.copy(table, place)
+    return Rows(table, examples.id, slices)
 
   def fit(
     self,
@@ -163,10 +182,11 @@ class Program:
     key = keys.stream(
       keys.root(recipe.seed), 'stage', stage.shard, *stage.prefix
     )
-    with places.at(place):
-      state, _ = self.engine.loop(stage.depth)(
-        state, rows.table, places.copy(plan, place), key, 0, steps, steps
-      )
+    loop = self.engine.loop(stage.depth)
+    for begin, end, table, part in self._windows(rows, plan, steps):
+      table, part = places.copy((table, part), place)
+      with places.at(place):
+        state, _ = loop(state, table, part, key, begin, end, steps)
     if recipe.carry:
       return State(*state)
     return State(state.params)
@@ -201,6 +221,28 @@ class Program:
   def _fresh(self, params: types.Params, depth: int) -> step.TrainState:
     trains = self.engine.trains(depth)
     return step.init_state(params, self.engine.optimizer, trains)
+
+  def _streams(self, capacity: int) -> bool:
+    return self._resident is not None and capacity > self._resident
+
+  def _windows(self, rows: Rows, plan: np.ndarray, steps: int):
+    """(begin, end, table, plan) of each call of the loop; one if resident."""
+    if not self._streams(len(rows.table.y)):
+      yield 0, steps, rows.table, plan
+      return
+    batch = self.recipe.batch_size
+    length = max(1, self._resident // batch)  # steps of a window
+    for begin in range(0, steps, length):
+      end = min(begin + length, steps)
+      chosen = np.full(length * batch, -1, np.int32)
+      chosen[: (end - begin) * batch] = plan[begin:end].ravel()
+      table = step.Table(*(a[np.maximum(chosen, 0)] for a in rows.table))
+      # The plan keeps its shape and its rows their number: the schedule and
+      # the random streams count steps of the whole fit.
+      part = np.full_like(plan, -1)
+      places_of = np.where(chosen >= 0, np.arange(len(chosen)), -1)
+      part[begin:end] = places_of.reshape(length, batch)[: end - begin]
+      yield begin, end, table, part
 
   def _plan(self, stage: stages.Stage, rows: Rows):
     """([capacity, batch] positions in the table, number of steps).

@@ -23,10 +23,11 @@ class AllShardsDead(errors.UnlearnError, RuntimeError):
 
 
 class View(NamedTuple):
-  """What serves: the stage and parameters of each shard, None when dead."""
+  """What serves: stage, parameters and name of each shard, None when dead."""
 
   stages: tuple[stages.Stage | None, ...]
   params: tuple[types.Params | None, ...]
+  names: tuple[str | None, ...]
 
   @property
   def depths(self) -> list[int]:
@@ -66,7 +67,7 @@ class Server:
     """`apply(params, x)` is compiled; the rest is as in a recipe."""
     self._apply, self._task = apply, task
     self._aggregate, self._fallback = aggregate, fallback
-    self.view = View((), ())
+    self.view = View((), (), ())
 
   def predict(self, x: np.ndarray) -> np.ndarray:
     """Combined outputs [n, num_outputs] for normalized inputs."""

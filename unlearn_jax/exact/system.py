@@ -61,13 +61,20 @@ class System:
   process's own affair. The lead alone writes.
   """
 
-  def __init__(self, workdir: pathlib.Path, facts: Mapping[str, Any]):
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    facts: Mapping[str, Any],
+    resident_rows: int | None = None,
+  ):
     self.workdir = workdir
     self.recipe = recipe_lib.Recipe.from_json(facts['recipe'])
     self._salt = bytes.fromhex(facts['salt'])
     self._capacity = facts['capacity']
     self._data = self.recipe.open_data()
-    self._program = program_lib.Program(self.recipe, self._data)
+    self._program = program_lib.Program(
+      self.recipe, self._data, resident_rows=resident_rows
+    )
     self._recipe_digest = self.recipe.digest(self._data)
     self.sequences = tuple(tuple(order) for order in facts['sequences'])
     self.wanted = stages.wanted(self.recipe.shards, self.sequences)
@@ -93,19 +100,33 @@ class System:
     self._switch()
 
   @classmethod
-  def create(cls, workdir: str, config: Mapping[str, Any]) -> 'System':
-    """Makes a new, untrained system that may use every row of its data."""
+  def create(
+    cls,
+    workdir: str,
+    config: Mapping[str, Any],
+    *,
+    resident_rows: int | None = None,
+  ) -> 'System':
+    """Makes a new, untrained system that may use every row of its data.
+
+    Args:
+      workdir: a directory that is new or empty.
+      config: fields of a `Recipe`, as plain JSON.
+      resident_rows: of a shard on a device; larger ones are streamed to it.
+    """
     recipe = recipe_lib.Recipe.from_json(config)
     data = recipe.open_data()
     program_lib.Program(recipe, data).start(0)  # refuses what cannot work
     path = pathlib.Path(workdir).absolute()
-    return cls(path, devices.from_lead(lambda: _begin(path, recipe, data)))
+    facts = devices.from_lead(lambda: _begin(path, recipe, data))
+    return cls(path, facts, resident_rows)
 
   @classmethod
-  def open(cls, workdir: str) -> 'System':
-    """The system of a work directory."""
+  def open(cls, workdir: str, *, resident_rows: int | None = None) -> 'System':
+    """The system of a work directory; `resident_rows` as in `create`."""
     path = pathlib.Path(workdir).absolute()
-    return cls(path, devices.from_lead(lambda: _read_facts(path)))
+    facts = devices.from_lead(lambda: _read_facts(path))
+    return cls(path, facts, resident_rows)
 
   def close(self) -> None:
     self._ledger.close()
@@ -322,12 +343,12 @@ class System:
         'parent': plan.names.get(stage.parent),
         'fingerprint': made.fingerprint,
       }
+      # Saved without the lock: a deletion must not wait for a disk. What it
+      # made old meanwhile has a name that nothing derives any more.
+      devices.from_lead(lambda: self._store.save(name, stage, made.tree, facts))
       with self._lock:
         if not valid():
           return
-        devices.from_lead(
-          lambda: self._store.save(name, stage, made.tree, facts)
-        )
         self._kept[name] = made.tree
         finished += 1
       if report:
@@ -364,11 +385,14 @@ class System:
     chosen = serving.choose(
       self.recipe.shards, self.sequences, lambda stage: names[stage] in have
     )
-    params = tuple(
-      None if stage is None else self._state(stage, names).params
-      for stage in chosen
-    )
-    self._server.view = serving.View(chosen, params)
+    chosen_names = tuple(names[s] if s else None for s in chosen)
+    view = self._server.view
+    params = dict(zip(view.names, view.params, strict=True))
+    for stage, name in zip(chosen, chosen_names, strict=True):
+      if name not in params:
+        params[name] = self._state(stage, names).params if stage else None
+    served = tuple(params[name] for name in chosen_names)
+    self._server.view = serving.View(chosen, served, chosen_names)
 
   def _state(self, stage: stages.Stage, names) -> program_lib.State:
     """A stage that exists, with what it stands on."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from unlearn_jax import errors, keys, types
+from unlearn_jax import keys, types
 
 ConvMode = Literal['im2col', 'native']
 CONV_MODES = ('im2col', 'native')
@@ -109,10 +109,6 @@ class Dropout(nn.Module):
   """Dropout whose mask is a function of the row's own key."""
 
   rate: float
-
-  def __post_init__(self):
-    super().__post_init__()
-    errors.check_fraction('dropout', self.rate)
 
   @nn.compact
   def __call__(self, x, context: Context):

@@ -47,6 +47,7 @@ def make(
     conv: 'im2col' for loops on a CPU, 'native' for accelerators. Both compute
       the same function with other bits, so the choice is part of a recipe.
   """
+  errors.check_fraction('dropout', dropout)
   errors.check_choice('conv', conv, _layers.CONV_MODES)
   return _layers.as_model(
     _Cnn(num_outputs, tuple(widths), hidden, dropout, conv)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from flax import linen as nn
 
-from unlearn_jax import types
+from unlearn_jax import errors, types
 from unlearn_jax.models import _layers
 
 TINY = {'hidden': (16,)}
@@ -31,4 +31,5 @@ def make(
   dropout: float = 0.0,
 ) -> types.Model:
   """ReLU layers of widths `hidden`; inputs of any shape are flattened."""
+  errors.check_fraction('dropout', dropout)
   return _layers.as_model(_Mlp(num_outputs, tuple(hidden), dropout))

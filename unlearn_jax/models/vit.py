@@ -152,6 +152,7 @@ def make(
   if variant is not None:
     errors.check_choice('variant of vit', variant, _VARIANTS)
     width, depth, heads, mlp_dim = _VARIANTS[variant]
+  errors.check_fraction('dropout', dropout)
   errors.check_choice('gelu', gelu, _GELU)
   errors.check_choice('pool', pool, _POOLS)
   if width % heads:
