@@ -1,7 +1,7 @@
 """The run of a config: written down, resumed, refused."""
 
-import dataclasses
 import contextlib
+import dataclasses
 import json
 import pathlib
 import signal

@@ -55,7 +55,7 @@ def fit_config() -> ConfigDict:
   # How.
   c.optimizer = ConfigDict({'name': 'adam', 'learning_rate': 1e-3})
   c.schedule = ConfigDict({'name': 'constant', 'warmup': 0.0})  # part of a run
-  c.augment = ConfigDict({'shift': 0, 'flip': False})
+  c.augment = ConfigDict({'shift': 0, 'flip': False})  # of augment.py
   c.label_smoothing = 0.0
   c.batch_size = 64
   c.epochs = 10
@@ -83,7 +83,7 @@ def system_config() -> ConfigDict:
   # How.
   c.optimizer = ConfigDict({'name': 'adam', 'learning_rate': 1e-3})
   c.schedule = ConfigDict({'name': 'constant', 'warmup': 0.0})  # part of a run
-  c.augment = ConfigDict({'shift': 0, 'flip': False})
+  c.augment = ConfigDict({'shift': 0, 'flip': False})  # of augment.py
   c.label_smoothing = 0.0
   c.batch_size = 64
   c.epochs = 1  # passes of a stage over all the slices it has seen

@@ -213,7 +213,7 @@ def test_a_changed_number_changes_the_digest_of_its_row(tmp_path):
     assert np.flatnonzero((after != before).any(1)).tolist() == [6]
 
 
-def _patched(folder, at, value, **how):
+def _patched(folder, at, value):
   """A compressed archive with one field of its first member overwritten."""
   file = folder / 'own.npz'
   np.savez_compressed(file, **makers.arrays())
@@ -238,10 +238,15 @@ def test_archives_that_python_cannot_unpack_are_refused(tmp_path, at, value):
 def test_damage_inside_compressed_data_is_refused(tmp_path):
   file = tmp_path / 'own.npz'
   np.savez_compressed(file, **makers.arrays())
-  whole = file.read_bytes()
+  whole, expected = file.read_bytes(), load(tmp_path).content_digests()
+  refused = 0
   for at in range(45, 200):
     data = bytearray(whole)
     data[at] ^= 0xFF
     file.write_bytes(data)
-    with pytest.raises(errors.DataError, match='own.npz'):
-      load(tmp_path)
+    try:  # Some bytes of a header matter to nobody.
+      np.testing.assert_array_equal(load(tmp_path).content_digests(), expected)
+    except errors.DataError as error:
+      assert 'own.npz' in str(error)
+      refused += 1
+  assert refused > 100
