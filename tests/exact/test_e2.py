@@ -199,6 +199,8 @@ def change(rng, world, system):
   where = {i: p for p, i in enumerate(place.ids.tolist())}
   at = np.array([where.get(i, -1) for i in world.ids.tolist()])
   alive = world.used & (at >= 0)
+  if not alive.any() and kind not in ('add', 'back'):
+    return  # nothing is left to delete
   if kind in ('ids', 'poison'):
     chosen = some(rng, alive)
     system.delete(ids=world.ids[chosen].tolist())
