@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from unlearn_jax import errors
+from unlearn_jax import devices, errors
 
 _SHOWN = 8  # items of a list; the JSON has them all
 
@@ -20,6 +20,7 @@ def run(
   logging.set_verbosity(logging.INFO)
   # Which accelerators jax looked for and did not find is no news.
   python_logging.getLogger('jax').setLevel(python_logging.WARNING)
+  devices.keep_compiled()
   app.run(
     lambda argv: _guarded(main),
     flags_parser=lambda argv: _parse(argv, required),

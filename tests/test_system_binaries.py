@@ -1,6 +1,7 @@
 """A system through its binaries: train, delete, serve, repair, audit, refuse."""
 
 import json
+import os
 import pathlib
 import re
 import signal
@@ -94,6 +95,20 @@ def trained(tmp_path_factory):
   assert summary['examples'] == 1437 and summary['served_depths'] == [3, 3]
   assert summary['test']['accuracy'] > 0.2
   return workdir
+
+
+def test_a_second_process_compiles_nothing(trained, tmp_path):
+  cache = pathlib.Path(os.environ['XDG_CACHE_HOME']) / 'unlearn_jax'
+
+  def programs():
+    return {p.name for p in cache.rglob('*') if 'atime' not in p.name}
+
+  before = programs()
+  assert len(before) > 3
+  again = _done('train', tmp_path / 'again', f'--config={CONFIG}')
+  assert again['trained'] == again['stages'] and programs() == before
+  first = json.loads((trained / 'train.json').read_text())
+  assert again['digest'] == first['digest']
 
 
 def test_from_training_to_proof(trained, tmp_path):

@@ -4,8 +4,10 @@ Nothing here wakes the backend at import time: `simulate` and `join_cluster`
 have to come before anything that does.
 """
 
+import hashlib
 import math
 import os
+import pathlib
 import pickle
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -99,6 +101,26 @@ def simulate(count: int) -> None:
     ) from error
   jax.config.update('jax_platforms', 'cpu')
   os.environ['NPROC'] = str(max(count, int(os.environ.get('NPROC', 1))))
+
+
+def keep_compiled() -> pathlib.Path:
+  """Keeps compiled programs for later processes; returns where.
+
+  That is what JAX_COMPILATION_CACHE_DIR says, or else a folder of this machine
+  and version in the user's cache: a program made for one processor need not
+  run on another. Nothing of any example is in a program.
+  """
+  folder = jax.config.jax_compilation_cache_dir
+  if folder is None:
+    home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+    machine = f'{jax.__version__}/{jax.lib.__version__}/{cpu_model()}'
+    name = hashlib.sha256(machine.encode()).hexdigest()[:16]
+    folder = pathlib.Path(home) / 'unlearn_jax' / name
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+    # A system is many small programs: keep them all.
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+    jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+  return pathlib.Path(folder)
 
 
 def join_cluster(

@@ -40,6 +40,10 @@ class CheckpointError(UnlearnError, RuntimeError):
   """A stored state that is missing, damaged or not what was asked for."""
 
 
+class NotReproducible(UnlearnError, RuntimeError):
+  """A machine that does not give the bits it gave before."""
+
+
 class WorkdirError(UnlearnError, RuntimeError):
   """A work directory that cannot be used for this run."""
 

@@ -6,15 +6,18 @@ infinities: they become the strings 'NaN', 'Infinity' and '-Infinity', which
 `float` reads back.
 """
 
+import contextlib
+import fcntl
 import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 Path = str | os.PathLike
 # As JSON writes them where it may; `float` reads them back.
@@ -44,6 +47,22 @@ def sync(path: Path) -> None:
     os.fsync(handle)
   finally:
     os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+  """Holds `path` against other processes; waits for its turn.
+
+  The system lets go for a process that dies. The file stays: without it two
+  could hold two files of the same name.
+  """
+  with open(path, 'ab') as handle:
+    try:
+      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      logging.info('waiting for the process that holds %s', path)
+      fcntl.flock(handle, fcntl.LOCK_EX)
+    yield
 
 
 def replace(path: pathlib.Path, content: bytes) -> None:

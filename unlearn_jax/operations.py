@@ -42,10 +42,13 @@ def train(recipe: Mapping[str, Any], workdir: str) -> dict[str, Any]:
     return _write(workdir, 'train', {'created': created, **_repair(system)})
 
 
-def repair(workdir: str) -> dict[str, Any]:
-  """Trains what deletions and additions have left missing, and only that."""
+def repair(workdir: str, *, rebuild: bool = False) -> dict[str, Any]:
+  """Trains what deletions and additions have left missing, and only that.
+
+  With `rebuild` also what another machine or version has made.
+  """
   with _opened(workdir) as system:
-    return _write(workdir, 'repair', _repair(system))
+    return _write(workdir, 'repair', _repair(system, rebuild))
 
 
 def delete(
@@ -236,11 +239,11 @@ def _data(system: system_lib.System) -> types.Dataset:
   return system.recipe.open_data()
 
 
-def _repair(system: system_lib.System) -> dict[str, Any]:
+def _repair(system: system_lib.System, rebuild: bool = False) -> dict[str, Any]:
   """Trains what is missing; what was trained and what it is worth."""
   began = time.monotonic()
   with Reporter('train') as report:
-    trained = system.repair(report)
+    trained = (system.rebuild if rebuild else system.repair)(report)
   seconds = time.monotonic() - began
   seen = system.status()
   return {

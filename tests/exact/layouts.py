@@ -113,13 +113,13 @@ _HEAD = """
 
   def watched():
     '''[(stage, devices of its state), ...] of every fit from here on.'''
-    from unlearn_jax.exact import program
-    seen, fit = [], program.Program.fit
+    from unlearn_jax.exact import builder
+    seen, begin = [], builder.Builder._begin
     def spy(self, stage, *rest):
-      state = fit(self, stage, *rest)
+      state = begin(self, stage, *rest)
       for leaf in trees.flatten(state.params).values():
         seen.append((str(stage), sorted(d.id for d in leaf.devices())))
       return state
-    program.Program.fit = spy
+    builder.Builder._begin = spy
     return seen
 """

@@ -50,16 +50,16 @@ def test_four_devices_make_what_one_makes(kind, tmp_path):
 
 _MESH = """
   devices.simulate(8)
-  from unlearn_jax.exact import program
-  seen, fit = [], program.Program.fit
+  from unlearn_jax.exact import builder
+  seen, begin = [], builder.Builder._begin
   def spy(self, stage, *rest):
-    state = fit(self, stage, *rest)
+    state = begin(self, stage, *rest)
     for leaf in trees.flatten(state.params).values():
       part = leaf.addressable_shards[0].data.shape
       ids = sorted(d.id for d in leaf.devices())
       seen.append((stage.shard, ids, leaf.shape != part))
     return state
-  program.Program.fit = spy
+  builder.Builder._begin = spy
   s = systems().create(arguments[0], json.loads(arguments[1]))
   s.train()
   gone = json.loads(arguments[2])

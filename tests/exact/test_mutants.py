@@ -221,9 +221,9 @@ def _only_the_first_missing_stage_is_repaired(patch):
 def _the_old_model_is_served_after_a_deletion(patch):
   original = system_lib.System._switch
 
-  def switch(self):
-    if not self._server.view.stages or not self._changes:
-      original(self)
+  def switch(self, names=None):
+    if not self._server.view.stages or not self._books.changes:
+      original(self, names)
 
   patch.setattr(system_lib.System, '_switch', switch)
 

@@ -9,6 +9,7 @@ is said, not hoped away.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from absl import logging
 
@@ -91,7 +92,10 @@ def audit(
     except errors.CheckpointError as error:
       logging.error('%s', error)
       return 'damaged'
-    if devices.comparable(then) != devices.comparable(made.fingerprint):
+    # What stands on another machine's work has other bits for that reason.
+    if outcome.get(stage.parent) == 'incomparable' or not _alike(
+      then, made.fingerprint
+    ):
       return 'incomparable'
     same = trees.digest(tree) == trees.digest(made.tree)
     return 'equal' if same else 'different'
@@ -112,6 +116,24 @@ def audit(
     equal=len(with_outcome('equal')),
     **{problem: with_outcome(problem) for problem in PROBLEMS},
   )
+
+
+def foreign(
+  made: Mapping[stages.Stage, Mapping[str, Any]], here: Mapping[str, Any]
+) -> list[stages.Stage]:
+  """Stages that cannot be compared with ones made `here`, parents first.
+
+  `made` holds the fingerprint of each stage that exists.
+  """
+  found: list[stages.Stage] = []
+  for stage in sorted(made, key=lambda s: s.depth):
+    if stage.parent in found or not _alike(made[stage], here):
+      found.append(stage)
+  return found
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+  return devices.comparable(one) == devices.comparable(other)
 
 
 def closed(chosen: Iterable[stages.Stage]) -> tuple[stages.Stage, ...]:

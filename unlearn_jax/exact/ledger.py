@@ -64,6 +64,10 @@ class Ledger:
   def close(self) -> None:
     self._db.close()
 
+  def version(self) -> int:
+    """Another number after every write of another connection."""
+    return self._db.execute('pragma data_version').fetchone()[0]
+
   def admit(
     self, ids: np.ndarray, owners: np.ndarray, contents: np.ndarray
   ) -> int:

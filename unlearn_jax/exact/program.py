@@ -123,14 +123,14 @@ class Program:
     self.recipe = recipe
     self._resident = resident_rows
     self.engine = engine(recipe, data.task)
-    self._input_shape = data.input_shape
+    self.task, self.input_shape = data.task, data.input_shape
     self._starts: dict[int, State] = {}
 
   def start(self, shard: int) -> State:
     """What the first stages of a shard go on from: no data in it."""
     if shard not in self._starts:
       key = keys.stream(keys.root(self.recipe.seed), 'init', shard)
-      x = np.zeros((1, *self._input_shape), np.float32)
+      x = np.zeros((1, *self.input_shape), np.float32)
       self._starts[shard] = State(self.engine.model.init(key, x))
     return self._starts[shard]
 

@@ -23,8 +23,11 @@ class Store:
   def __init__(self, folder: pathlib.Path):
     self._folder = folder
     self._finished: set[str] = set()
+
+  def sweep(self) -> None:
+    """Cleans up after saves that were killed; nobody may be saving."""
     if devices.is_lead():  # Of a cluster: it alone saves.
-      checkpoints.sweep(folder)
+      checkpoints.sweep(self._folder)
 
   def names(self) -> set[str]:
     """Of every finished stage."""

@@ -5,29 +5,28 @@ saw an example underivable and switches serving to what is left; repairing
 makes the derivable names that are missing; nothing else is ever trained.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import pathlib
-import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from unlearn_jax import devices, errors, files, trees, types
+from unlearn_jax import devices, errors, trees, types
 from unlearn_jax.exact import audit as audit_lib
+from unlearn_jax.exact import books as books_lib
 from unlearn_jax.exact import builder as builder_lib
-from unlearn_jax.exact import ledger as ledger_lib
+from unlearn_jax.exact import canary, home, serving, stages
 from unlearn_jax.exact import program as program_lib
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
-from unlearn_jax.exact import serving, stages
 from unlearn_jax.exact import store as store_lib
-
-_FORMAT = 1
 
 Report = Callable[[int, int], None]
 
@@ -55,10 +54,14 @@ class System:
 
   Several processes (`devices.join_cluster`) may share a system, on a work
   directory and data that all of them see. Then `create`, `open`, `train`,
-  `repair`, `delete`, `add`, `status` and `audit` are collective: all processes
-  make the same calls in the same order, one at a time, and all get the same
-  answer. What only reads (`predict`, `names`, `served`, `digest`) is each
-  process's own affair. The lead alone writes.
+  `repair`, `rebuild`, `delete`, `add`, `status` and `audit` are collective: all
+  processes make the same calls in the same order, one at a time, and all get
+  the same answer. What only reads (`predict`, `names`, `served`, `digest`) is
+  each process's own affair. The lead alone writes.
+
+  Several processes that know nothing of each other may open one system too,
+  on one machine. Each sees what the others did before it answers or changes
+  anything; one of them repairs at a time.
   """
 
   def __init__(
@@ -71,29 +74,22 @@ class System:
     self.recipe = recipe_lib.Recipe.from_json(facts['recipe'])
     self._salt = bytes.fromhex(facts['salt'])
     self._capacity = facts['capacity']
-    self._data = self.recipe.open_data()
+    data = self.recipe.open_data()
     self._program = program_lib.Program(
-      self.recipe, self._data, resident_rows=resident_rows
+      self.recipe, data, resident_rows=resident_rows
     )
-    self._recipe_digest = self.recipe.digest(self._data)
+    self._recipe_digest = self.recipe.digest(data)
     self.sequences = tuple(tuple(order) for order in facts['sequences'])
     self.wanted = stages.wanted(self.recipe.shards, self.sequences)
-    # SQLite is for one machine, a work directory may be shared by several.
-    self._ledger = devices.OfLead(
-      lambda: ledger_lib.Ledger(workdir / 'ledger.sqlite', self._salt)
-    )
+    self._books = books_lib.Books(workdir, self.recipe, self._salt, data)
     self._store = store_lib.Store(workdir / 'stages')
-    self._records = records_lib.Records(
-      self.recipe, self._salt, *self._ledger.records()
-    )
     # One changes what is true, for moments; one repair runs, for long; readers
     # take neither, they look at a view.
     self._lock, self._repairing = threading.RLock(), threading.Lock()
-    self._changes = 0  # counts what makes a plan old
     self._kept: dict[str, types.Params] = {}  # name -> what the stage keeps
     self._server = serving.Server(
       self._program.engine.apply,
-      self._data.task,
+      data.task,
       aggregate=self.recipe.aggregate,
       fallback=self.recipe.fallback,
     )
@@ -118,18 +114,18 @@ class System:
     data = recipe.open_data()
     program_lib.Program(recipe, data).start(0)  # refuses what cannot work
     path = pathlib.Path(workdir).absolute()
-    facts = devices.from_lead(lambda: _begin(path, recipe, data))
+    facts = devices.from_lead(lambda: home.begin(path, recipe, data))
     return cls(path, facts, resident_rows)
 
   @classmethod
   def open(cls, workdir: str, *, resident_rows: int | None = None) -> 'System':
     """The system of a work directory; `resident_rows` as in `create`."""
     path = pathlib.Path(workdir).absolute()
-    facts = devices.from_lead(lambda: _read_facts(path))
+    facts = devices.from_lead(lambda: home.read(path))
     return cls(path, facts, resident_rows)
 
   def close(self) -> None:
-    self._ledger.close()
+    self._books.close()
 
   def train(self, report: Report | None = None) -> int:
     """Makes every derivable stage exist; returns how many were trained."""
@@ -141,14 +137,25 @@ class System:
     Args:
       report: is told after each stage how many are done, and of how many.
     """
-    trained = 0
-    with self._repairing:
-      while True:
-        with self._lock:
-          plan = self._plan()
-        if not plan.missing:
-          return trained
-        trained += self._carry_out(plan, report)
+    with self._one_repair():
+      return self._repair(report)
+
+  def rebuild(self, report: Report | None = None) -> int:
+    """Trains anew what another machine or version made, and what is missing.
+
+    Afterwards every stage can be compared bit for bit here. This process
+    serves what it served until all of it is done.
+    """
+    with self._one_repair():
+      with self._lock:
+        self._follow()
+        names = self.names()
+        foreign = devices.from_lead(lambda: self._foreign(names))
+      # Children first: a kill on the way leaves prefixes, as always.
+      for stage in reversed(foreign):
+        self._kept.pop(names[stage], None)
+        devices.from_lead(lambda s=stage: self._store.remove(names[s]))
+      return self._repair(report)
 
   def delete(
     self,
@@ -160,23 +167,19 @@ class System:
     Ids deleted before are acknowledged again; one unknown id or owner refuses
     the whole request, and nothing changes.
     """
-    with self._lock:
-      began = time.monotonic()
-      alive, already = self._resolve(ids, owners)
-      seq, gone = None, ()
+    began = time.monotonic()
+    with self._one_change():
+      alive, already = self._books.resolve(ids, owners)
+      request, gone = None, ()
       if len(alive):
         before = self.names()
-        seq = self._ledger.delete(
-          self._records.ids[alive].tolist(), list(owners)
-        )
-        self._records.set_alive(alive, False)
-        self._changes += 1
+        request = self._books.delete(alive, owners)
         after = self.names()
         gone = tuple(str(s) for s in self.wanted if before[s] != after[s])
-        self._switch()
-        self._ledger.mark([seq], 'deactivated')
+        self._switch(after)
+        self._books.deactivated(request)
       return Receipt(
-        request=seq,
+        request=request,
         deleted=len(alive),
         already=already,
         gone=gone,
@@ -191,31 +194,16 @@ class System:
 
     Returns how many; those in use already are left as they are.
     """
-    with self._lock:
-      data = self.recipe.open_data()
-      ids = np.unique(np.asarray(ids))
-      new = ids[~np.isin(ids, self._records.ids[self._records.alive])]
-      at = data.positions_of(new)
-      back = new[self._ledger.was_deleted(new.tolist())]
-      if len(back) and not allow_reinsert:
-        raise errors.UnknownId(
-          f'{len(back)} id(s) were deleted and may come back only with '
-          f'allow_reinsert=True: {back[:5].tolist()}'
-        )
-      if not len(new):
-        return 0
-      owners, contents = data.owners[at], data.content_digests(at)
-      self._ledger.admit(new, owners, contents)
-      self._data = data
-      self._changes += 1
-      self._records = records_lib.Records(
-        self.recipe, self._salt, *self._ledger.records()
-      )
-      self._switch()
-      return len(new)
+    with self._one_change():
+      added = self._books.admit(ids, allow_reinsert)
+      if added:
+        self._switch()
+      return added
 
   def predict(self, x: np.ndarray) -> np.ndarray:
     """Outputs [n, num_outputs] for normalized inputs [n, *input_shape]."""
+    if jax.process_count() == 1:  # A cluster's processes must ask together.
+      self._follow()
     return self._server.predict(np.asarray(x, np.float32))
 
   def names(self) -> dict[stages.Stage, str]:
@@ -258,8 +246,9 @@ class System:
   def status(self) -> dict[str, Any]:
     """What is there, what is missing, what serves."""
     with self._lock:
+      self._follow()
       have, names = self._store.names(), self.names()
-      requests = self._ledger.requests()
+      requests = self._books.requests()
     view = self._server.view
     return {
       'strategy': self.recipe.strategy,
@@ -292,10 +281,11 @@ class System:
     """
     errors.check_choice('level of an audit', level, audit_lib.LEVELS)
     with self._lock:
+      self._follow()
       names, have = self.names(), self._store.names()
       there = {stage: name for stage, name in names.items() if name in have}
       served = [stage for stage in self._server.view.stages if stage]
-      data = self._survivors() if data is None else data
+      data = self._books.survivors() if data is None else data
     return audit_lib.audit(
       level=level,
       recipe=self.recipe,
@@ -308,19 +298,58 @@ class System:
       report=report,
     )
 
-  def _survivors(self) -> types.Dataset:
-    where = self._records.check(self._data)
-    return self._data.subset(where[self._records.alive])
+  @property
+  def _records(self) -> records_lib.Records:
+    return self._books.records
+
+  @contextlib.contextmanager
+  def _one_change(self) -> Iterator[None]:
+    """Nobody else changes what is true meanwhile; all they did is known."""
+    with self._lock, self._books.alone('change'):
+      self._follow()
+      yield
+
+  @contextlib.contextmanager
+  def _one_repair(self) -> Iterator[None]:
+    """Nobody else trains meanwhile; what a killed one left is cleaned up."""
+    with self._repairing, self._books.alone('repair'):
+      self._store.sweep()
+      yield
+
+  def _follow(self) -> None:
+    """Takes over what another process has done, and serves accordingly."""
+    if self._books.news():
+      with self._lock, self._books.catch_up():
+        self._switch()
+
+  def _foreign(self, names: Mapping[stages.Stage, str]) -> list[stages.Stage]:
+    """Stages, parents first, that cannot be compared with ones made here."""
+    have = self._store.names()
+    made = {
+      stage: self._store.facts(names[stage])['fingerprint']
+      for stage in self.wanted
+      if names[stage] in have
+    }
+    return audit_lib.foreign(made, devices.fingerprint())
+
+  def _repair(self, report: Report | None) -> int:
+    trained = 0
+    while True:
+      with self._lock:
+        self._follow()
+        plan = self._plan()
+      if not plan.missing:
+        return trained
+      trained += self._carry_out(plan, report)
 
   def _plan(self) -> _Plan:
     """What is missing now. Requests that need nothing more are repaired."""
     names, have = self.names(), devices.from_lead(self._store.names)
     missing = [stage for stage in self.wanted if names[stage] not in have]
     if not missing:
-      open_ = [r.seq for r in self._ledger.requests() if r.repaired is None]
-      self._ledger.mark(open_, 'repaired')
-      self._switch()
-    return _Plan(names, missing, self._changes)
+      self._books.all_repaired()
+      self._switch(names)
+    return _Plan(names, missing, self._books.changes)
 
   def _carry_out(self, plan: _Plan, report: Report | None) -> int:
     """Trains what a plan misses; stops when a request makes it old.
@@ -331,7 +360,8 @@ class System:
     finished = 0
 
     def valid():
-      return self._changes == plan.changes
+      self._follow()
+      return self._books.changes == plan.changes
 
     def find(stage):
       return self._state(stage, plan.names)
@@ -357,28 +387,22 @@ class System:
     with self._lock:
       if not valid():
         return 0
-      builder = self._builder()
+      builder, capacity = self._builder()
+    canary.check(
+      self._program,
+      plan.missing[0].depth,
+      capacity,
+      self.workdir / 'canary.json',
+    )
     if builder.build(plan.missing, find, finish, valid):
       with self._lock:
         self._switch()
     return finished
 
-  def _resolve(self, ids, owners) -> tuple[np.ndarray, int]:
-    """(positions of the living, number of names deleted before)."""
-    ids, owners = list(dict.fromkeys(ids)), list(dict.fromkeys(owners))
-    dead = self._ledger.was_deleted(ids)
-    chosen = self._records.find(_where_not(ids, dead))
-    already = int(dead.sum())
-    if owners:
-      dead = self._ledger.was_deleted(owners, 'owner')
-      rows = self._records.of_owners(_where_not(owners, dead))
-      chosen = np.union1d(chosen, rows)
-      already += int(dead.sum())
-    return chosen, already
-
-  def _switch(self) -> None:
+  def _switch(self, names: Mapping[stages.Stage, str] | None = None) -> None:
     """Serves the longest prefix that is derivable and exists, per shard."""
-    names, have = self.names(), devices.from_lead(self._store.names)
+    names = self.names() if names is None else names
+    have = devices.from_lead(self._store.names)
     # What may not be used any more does not stay in memory either.
     derivable = set(names.values())
     self._kept = {n: t for n, t in self._kept.items() if n in derivable}
@@ -407,64 +431,11 @@ class System:
       self._kept[name] = self._store.load(name)
     return self._kept[name]
 
-  def _builder(self) -> builder_lib.Builder:
+  def _builder(self) -> tuple[builder_lib.Builder, int]:
+    """One for the survivors of this moment, and the rows it makes room for."""
     largest = int(self._records.counts().sum(axis=1).max(initial=1))
     capacity = max(self._capacity, program_lib.capacity_for(largest))
-    return builder_lib.Builder(
-      self._program, self._records, self._data, capacity=capacity
+    builder = builder_lib.Builder(
+      self._program, self._records, self._books.data, capacity=capacity
     )
-
-
-def _where_not(names: list, dropped: np.ndarray) -> np.ndarray:
-  return np.array(
-    [n for n, drop in zip(names, dropped, strict=True) if not drop]
-  )
-
-
-def _begin(
-  path: pathlib.Path, recipe: recipe_lib.Recipe, data: types.Dataset
-) -> dict[str, Any]:
-  """Writes a new system; returns its facts."""
-  sequences = recipe.make_sequences()
-  salt = secrets.token_bytes(32)
-  records = records_lib.Records(
-    recipe, salt, data.ids, data.owners, data.content_digests()
-  )
-  files.make_folder(path)
-  # What a killed `create` left is no system yet: it is begun again.
-  for found in list(path.iterdir()):
-    if (
-      not found.name.startswith('ledger.sqlite')
-      or (path / 'system.json').exists()
-    ):
-      raise errors.WorkdirError(f'{path} is not empty; nothing was touched')
-    found.unlink()
-  ledger = ledger_lib.Ledger(path / 'ledger.sqlite', salt, create=True)
-  ledger.admit(records.ids, records.owners, records.contents)
-  ledger.close()
-  largest = int(records.counts().sum(axis=1).max(initial=1))
-  facts = {
-    'format': _FORMAT,
-    'recipe': recipe.to_json(),
-    # The orders themselves: another machine could break a tie otherwise.
-    'sequences': sequences,
-    'salt': salt.hex(),
-    'capacity': program_lib.capacity_for(largest),
-  }
-  # Last: where it stands, the system is whole.
-  files.write_json(path / 'system.json', facts)
-  return facts
-
-
-def _read_facts(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    facts = json.loads((path / 'system.json').read_bytes())
-  except FileNotFoundError as error:
-    raise errors.WorkdirError(f'{path} holds no system') from error
-  except ValueError as error:
-    raise errors.WorkdirError(f'{path}/system.json is damaged') from error
-  if facts.get('format') != _FORMAT:
-    raise errors.WorkdirError(
-      f'{path} has format {facts.get("format")}, this version reads {_FORMAT}'
-    )
-  return facts
+    return builder, capacity
