@@ -24,6 +24,8 @@ def get_config(variant=''):
   c.model.base.weights = 'mnist'
   c.model.blocks = 4  # as many as slices
   c.model.rank = 8
+  attention, mlp = ('query', 'key', 'value', 'out'), ('mlp_in', 'mlp_out')
+  c.model.targets = attention + mlp
   c.strategy = 's3t'
   c.shards = 5
   c.slices = 4
@@ -34,11 +36,12 @@ def get_config(variant=''):
   c.optimizer.weight_decay = 0.05
   c.schedule.name = 'cosine'
   c.schedule.warmup = 0.05
-  c.batch_size = 32
+  c.label_smoothing = 0.1
+  c.batch_size = 16
   c.epochs = 5
   if variant == 'full':
     c.data.rows = 60_000
-    c.batch_size = 128
+    c.batch_size = 64
   if variant == 'quick':
     c.data.rows, c.shards, c.epochs = 2_000, 2, 4
   if variant == 'smoke':

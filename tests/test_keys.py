@@ -123,6 +123,17 @@ def test_an_index_of_numpy_is_that_of_python(index):
 
 @pytest.mark.parametrize('kind', [int, str])
 def test_ties_of_hashes_are_broken_by_the_id(monkeypatch, kind):
-  monkeypatch.setattr(keys, 'hash_ids', lambda ids, salt: np.zeros(len(ids)))
+  monkeypatch.setattr(
+    keys, '_hash_many', lambda ids, salts: np.zeros((len(salts), len(ids)))
+  )
   ids = np.array([kind(i) for i in (3, 1, 2)])
   assert ids[keys.order(ids, 's')].tolist() == sorted(ids.tolist())
+
+
+@pytest.mark.parametrize('kind', [int, str])
+def test_many_orders_at_once_are_the_orders_one_by_one(kind):
+  ids = np.array([kind(i) for i in (7, 3, 1, 2, 11)])
+  many = keys.orders(ids, ['a', 'b'])
+  assert (many == [keys.order(ids, salt) for salt in 'ab']).all()
+  assert (many[0] != many[1]).any()
+  assert keys.orders(ids[:0], ['a', 'b']).shape == (2, 0)

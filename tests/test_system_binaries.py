@@ -68,7 +68,8 @@ def _content(workdir):
   return {
     path.relative_to(workdir): path.read_bytes()
     for path in workdir.rglob('*')
-    if path.is_file() and path.suffix not in ('.sqlite-wal', '.sqlite-shm')
+    if path.is_file()
+    and path.suffix not in ('.sqlite-wal', '.sqlite-shm', '.lock')
   }
 
 

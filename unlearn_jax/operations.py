@@ -197,12 +197,12 @@ def scores(system: system_lib.System) -> dict[str, float] | None:
 
 
 class Reporter:
-  """Shows how many stages are done; called by the engine after each."""
+  """Shows how far the engine is, in rows of an epoch; called by it."""
 
   def __init__(self, what: str):
     self._what = what
     self._stack = contextlib.ExitStack()
-    self._bar = None
+    self._bar, self._total, self._done = None, None, 0
 
   def __enter__(self) -> 'Reporter':
     return self
@@ -211,10 +211,13 @@ class Reporter:
     self._stack.close()
 
   def __call__(self, done: int, total: int) -> None:
-    if self._bar is None:
-      bar = progress_lib.Progress(total, self._what, 'stages')
+    if total != self._total:  # the first call, or a request made a new plan
+      self._stack.close()
+      self._total, self._done = total, 0
+      bar = progress_lib.Progress(total, self._what, 'rows')
       self._bar = self._stack.enter_context(bar)
-    self._bar.update(1)
+    self._bar.update(done - self._done)
+    self._done = done
 
 
 def _create_or_open(recipe, workdir) -> tuple[system_lib.System, bool]:

@@ -81,7 +81,7 @@ _PMAP = """
       rows = ours.rows(data.take(at), found.slice[at], 64, device)
       start = ours.start(shard)
       alone.append(ours.fit(stage, start, rows, device).params)
-      state = ours._fresh(ours.engine.begin(start.params, 1), 1)
+      state = ours.engine.start(1)(start)
       plan, steps = ours._plan(stage, rows)
       key = keys.stream(keys.root(chosen.seed), 'stage', shard, 0)
       table = jax.tree.map(np.asarray, rows.table)

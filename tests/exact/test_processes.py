@@ -96,8 +96,10 @@ _TRAIN = """
     s = systems().open(folder)
   else:
     s = systems().create(folder, json.loads(config))
+  told = []
   def report(done, total):
-    if me == victim and done == 5:
+    told.append(done)
+    if me == victim and len(told) == 5:
       os.kill(os.getpid(), 9)
   trained = s.train(report)
   say(digests=s.digests(), trained=trained)

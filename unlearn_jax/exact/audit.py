@@ -67,19 +67,21 @@ def audit(
     there: names of the stages that exist.
     store: where they are.
     names: what the system calls its stages.
-    report: is told after each stage how many are done, and of how many.
+    report: is told after each stage how many rows stages have passed over, and
+      of how many.
   """
   records = records_lib.Records(
     recipe, salt, data.ids, data.owners, data.content_digests()
   )
   roots, digest = records.roots(), recipe.digest(data)
   clean = {stage: stages.name(digest, stage, roots) for stage in wanted}
+  work = records.work(wanted)
   outcome: dict[stages.Stage, str] = {}
 
   def compare(stage, made):
     outcome[stage] = _compare(stage, made)
     if report:
-      report(len(outcome), len(wanted))
+      report(sum(work[s] for s in outcome), sum(work.values()))
 
   def _compare(stage, made):
     if stage not in there:

@@ -78,6 +78,10 @@ class Builder:
     children = collections.Counter(stage.parent for stage in todo)
     states: dict[stages.Stage, program_lib.State] = {}
     running: collections.deque = collections.deque()
+    for stage in todo:
+      # Before anything runs: they are made on one device, and would wait there.
+      if stage.parent is None and self._owner(stage) == jax.process_index():
+        self._program.start(stage.shard)
     # Two in flight a place: one runs while the host saves the other.
     most = 2 * len(self._places) * jax.process_count()
     for stage in todo:

@@ -59,7 +59,7 @@ class Engine:
     if recipe.label_smoothing:
       loss = functools.partial(loss, label_smoothing=recipe.label_smoothing)
     self._objective = step.supervised(self.model, loss, recipe.make_augment())
-    self._loops = {}
+    self._starts, self._loops = {}, {}
 
   def trains(self, depth: int) -> trees.Predicate:
     """The paths that a stage of this depth moves by gradient."""
@@ -70,6 +70,25 @@ class Engine:
   def begin(self, params: types.Params, depth: int) -> types.Params:
     """Parameters of a parent, ready for training at this depth."""
     return self.model.blocks.begin(params, depth) if self._s3t else params
+
+  def start(self, depth: int):
+    """The compiled way from a parent's state to what the loop may overwrite.
+
+    Siblings share the parent, so all of it is copied, in one call.
+    """
+    block = depth if self._s3t else 0
+    if block not in self._starts:
+
+      def begun(parent):
+        if parent.opt_state is None:
+          params = self.begin(parent.params, depth)
+          state = step.init_state(params, self.optimizer, self.trains(depth))
+        else:
+          state = step.TrainState(*parent)
+        return jax.tree.map(jnp.copy, state)
+
+      self._starts[block] = jax.jit(begun)
+    return self._starts[block]
 
   def loop(self, depth: int):
     """The compiled loop that trains a stage of this depth."""
@@ -172,13 +191,9 @@ class Program:
     """Trains a stage from its parent's state; returns before it is done."""
     recipe = self.recipe
     plan, steps = self._plan(stage, rows)
-    params = self.engine.begin(parent.params, stage.depth)
-    if recipe.carry and parent.opt_state is not None:
-      state = step.TrainState(params, parent.opt_state, parent.step)
-    else:
-      state = self._fresh(params, stage.depth)
-    # The loop is given its own copy to overwrite: siblings share the parent.
-    state = jax.tree.map(jnp.copy, places.spread(state, place))
+    # To its place first: where the parent is, another stage may be running.
+    state = self.engine.start(stage.depth)(places.spread(parent, place))
+    state = places.spread(state, place)
     key = keys.stream(
       keys.root(recipe.seed), 'stage', stage.shard, *stage.prefix
     )
@@ -211,16 +226,12 @@ class Program:
     params = trees.merge(others, mine)
     if 'step' not in own:
       return State(params)
-    like = jax.eval_shape(lambda: self._fresh(params, stage.depth).opt_state)
-    structure = jax.tree.structure(like)
+    like = jax.eval_shape(self.engine.start(stage.depth), State(params))
+    structure = jax.tree.structure(like.opt_state)
     # One without leaves (plain SGD) is not there when it was stored.
     stored = own.get('opt_state', {})
     leaves = [stored[str(i)] for i in range(structure.num_leaves)]
     return State(params, jax.tree.unflatten(structure, leaves), own['step'])
-
-  def _fresh(self, params: types.Params, depth: int) -> step.TrainState:
-    trains = self.engine.trains(depth)
-    return step.init_state(params, self.engine.optimizer, trains)
 
   def _streams(self, capacity: int) -> bool:
     return self._resident is not None and capacity > self._resident
@@ -257,10 +268,10 @@ class Program:
       (power_of_two(recipe.epochs * longest), recipe.batch_size), -1, np.int32
     )
     flat = plan[: recipe.epochs * steps_an_epoch].reshape(recipe.epochs, -1)
-    for epoch in range(recipe.epochs):
-      salt = f'{recipe.seed}/{stage}/epoch {epoch}'
-      order = keys.order(rows.ids[chosen], salt)
-      flat[epoch, : len(chosen)] = chosen[order]
+    salts = [
+      f'{recipe.seed}/{stage}/epoch {epoch}' for epoch in range(recipe.epochs)
+    ]
+    flat[:, : len(chosen)] = chosen[keys.orders(rows.ids[chosen], salts)]
     return plan, recipe.epochs * steps_an_epoch
 
 

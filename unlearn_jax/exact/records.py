@@ -5,6 +5,8 @@ flips one flag. Merkle roots of the slices that changed are made again when
 they are asked for.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from unlearn_jax import errors, keys, types
@@ -107,6 +109,14 @@ class Records:
     alive = self.alive
     np.add.at(counts, (self.shard[alive], self.slice[alive]), 1)
     return counts
+
+  def work(self, wanted: Iterable[stages.Stage]) -> dict[stages.Stage, int]:
+    """Rows that an epoch of each stage passes over; at least one."""
+    counts = self.counts()
+    return {
+      stage: max(1, int(counts[stage.shard, list(stage.prefix)].sum()))
+      for stage in wanted
+    }
 
   def check(self, data: types.Dataset) -> np.ndarray:
     """Positions in `data` of the surviving records, all -1 for the others.

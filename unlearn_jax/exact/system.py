@@ -135,7 +135,8 @@ class System:
     """Trains the derivable stages that are missing, and only those.
 
     Args:
-      report: is told after each stage how many are done, and of how many.
+      report: is told after each stage how many rows stages have passed over,
+        and of how many: those of later stages are more.
     """
     with self._one_repair():
       return self._repair(report)
@@ -277,7 +278,7 @@ class System:
         exist.
       data: a data set that never held what was deleted; by default the
         survivors in the system's own.
-      report: is told after each stage how many are done, and of how many.
+      report: as in `repair`.
     """
     errors.check_choice('level of an audit', level, audit_lib.LEVELS)
     with self._lock:
@@ -357,7 +358,7 @@ class System:
     The lock is free while stages train: deletions take effect meanwhile, and
     a stage that is no longer wanted when it is done is thrown away.
     """
-    finished = 0
+    finished, rows = 0, 0
 
     def valid():
       self._follow()
@@ -367,7 +368,7 @@ class System:
       return self._state(stage, plan.names)
 
     def finish(stage, made):
-      nonlocal finished
+      nonlocal finished, rows
       name = plan.names[stage]
       facts = {
         'parent': plan.names.get(stage.parent),
@@ -381,13 +382,15 @@ class System:
           return
         self._kept[name] = made.tree
         finished += 1
+        rows += work[stage]
       if report:
-        report(finished, len(plan.missing))
+        report(rows, sum(work.values()))
 
     with self._lock:
       if not valid():
         return 0
       builder, capacity = self._builder()
+      work = self._records.work(plan.missing)
     canary.check(
       self._program,
       plan.missing[0].depth,
