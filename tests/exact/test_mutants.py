@@ -543,7 +543,9 @@ def test_the_defect_is_seen(defect, tmp_path, monkeypatch):
 # Defects that get into the compiled programs.
 COMPILED = {
   _answers_come_from_training_mode,
+  _blocks_are_not_switched,
   _nothing_trains,
+  _the_head_is_not_handed_on,
   _a_stage_trains_the_next_block_too,
   _all_stages_train_one_head,
   _earlier_blocks_are_reset,
