@@ -165,16 +165,19 @@ def _placement_is_by_position(patch):
 
 
 def _order_is_that_of_the_file(patch):
-  patch.setattr(keys, 'order', lambda ids, salt: np.arange(len(ids)))
+  def orders(ids, salts):
+    return np.tile(np.arange(len(ids)), (len(salts), 1))
+
+  patch.setattr(keys, 'orders', orders)
 
 
 def _order_is_the_same_in_every_epoch(patch):
-  original = keys.order
-  patch.setattr(
-    keys,
-    'order',
-    lambda ids, salt: original(ids, salt.split('/epoch')[0]),
-  )
+  original = keys.orders
+
+  def orders(ids, salts):
+    return original(ids, [salt.split('/epoch')[0] for salt in salts])
+
+  patch.setattr(keys, 'orders', orders)
 
 
 def _the_last_slice_is_not_in_the_name(patch):
