@@ -30,4 +30,4 @@ def main():
 
 
 if __name__ == '__main__':
-  door.run(main, required=['workdir', 'level'])
+  door.run(main, required=['workdir', 'level'], all_cores=True)

@@ -36,4 +36,4 @@ def main():
 
 
 if __name__ == '__main__':
-  door.run(main)
+  door.run(main, all_cores=True)

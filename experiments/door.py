@@ -14,13 +14,21 @@ _SHOWN = 8  # items of a list; the JSON has them all
 
 
 def run(
-  main: Callable[[], None], required: Sequence[str] = ('workdir',)
+  main: Callable[[], None],
+  required: Sequence[str] = ('workdir',),
+  *,
+  all_cores: bool = False,
 ) -> None:
-  """Parses the flags and runs `main`; what went wrong is one line, exit 1."""
+  """Parses the flags and runs `main`; what went wrong is one line, exit 1.
+
+  With `all_cores` the stages of a system are trained on each of them.
+  """
   logging.set_verbosity(logging.INFO)
   # Which accelerators jax looked for and did not find is no news.
   python_logging.getLogger('jax').setLevel(python_logging.WARNING)
   devices.keep_compiled()
+  if all_cores:
+    devices.use_all_cores()
   app.run(
     lambda argv: _guarded(main),
     flags_parser=lambda argv: _parse(argv, required),

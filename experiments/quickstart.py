@@ -33,4 +33,4 @@ def main():
 
 
 if __name__ == '__main__':
-  door.run(main, required=())
+  door.run(main, required=(), all_cores=True)

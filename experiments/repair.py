@@ -24,4 +24,4 @@ def main():
 
 
 if __name__ == '__main__':
-  door.run(main)
+  door.run(main, all_cores=True)

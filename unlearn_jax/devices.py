@@ -103,6 +103,19 @@ def simulate(count: int) -> None:
   os.environ['NPROC'] = str(max(count, int(os.environ.get('NPROC', 1))))
 
 
+def use_all_cores() -> None:
+  """Makes a CPU device of each core, so that stages are trained side by side.
+
+  Not above NPROC, which it must not move: with that fixed, no bit of a stage
+  depends on how many devices there are. Who has asked for a number gets it.
+  """
+  asked = 'host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
+  if asked or jax.config.jax_num_cpu_devices > 0:
+    return
+  count = min(usable_cores(), int(os.environ.get('NPROC', 1)))
+  jax.config.update('jax_num_cpu_devices', count)
+
+
 def keep_compiled() -> pathlib.Path:
   """Keeps compiled programs for later processes; returns where.
 

@@ -76,9 +76,6 @@ def test_a_hostile_id_refuses_the_good_ones_around_it(kind, tmp_path):
         refuses(system, ids=[first, bad, second])
 
 
-@pytest.mark.xfail(
-  strict=True, reason='lists go through np.asarray before ids are compared'
-)
 @pytest.mark.parametrize('field', ['ids', 'owners'])
 @pytest.mark.parametrize('kind', KNOWN)
 def test_nothing_is_coerced_by_the_company_it_is_in(kind, field, tmp_path):

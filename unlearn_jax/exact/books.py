@@ -7,7 +7,8 @@ nobody decides on what is no longer true.
 
 import contextlib
 import pathlib
-from collections.abc import Iterator, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -70,7 +71,8 @@ class Books:
 
   def resolve(self, ids: Sequence, owners: Sequence) -> tuple[np.ndarray, int]:
     """(positions of the living, number of names deleted before)."""
-    ids, owners = list(dict.fromkeys(ids)), list(dict.fromkeys(owners))
+    ids = _plain(ids, self.data.ids, 'id')
+    owners = _plain(owners, self.data.owners, 'owner')
     dead = self._ledger.was_deleted(ids)
     chosen = self.records.find(_where_not(ids, dead))
     already = int(dead.sum())
@@ -84,7 +86,8 @@ class Books:
   def delete(self, positions: np.ndarray, owners: Sequence) -> int:
     """Removes the records at `positions`; the number of the request."""
     ids = self.records.ids[positions].tolist()
-    self._seen = self._ledger.delete(ids, list(owners))
+    owners = _plain(owners, self.data.owners, 'owner')
+    self._seen = self._ledger.delete(ids, owners)
     self.records.set_alive(positions, False)
     self.changes += 1
     return self._seen
@@ -92,7 +95,7 @@ class Books:
   def admit(self, ids: Sequence, allow_reinsert: bool) -> int:
     """Adds the rows that the data hold now under `ids`; how many are new."""
     data = self._recipe.open_data()
-    ids = np.unique(np.asarray(ids))
+    ids = np.unique(np.array(_plain(ids, data.ids, 'id'), data.ids.dtype))
     new = ids[~np.isin(ids, self.records.ids[self.records.alive])]
     at = data.positions_of(new)
     back = new[self._ledger.was_deleted(new.tolist())]
@@ -135,6 +138,28 @@ class Books:
     self.records = records_lib.Records(
       self._recipe, self._salt, *self._ledger.records()
     )
+
+
+def _plain(names: Iterable, like: np.ndarray, what: str) -> list[int | str]:
+  """Distinct names as Python has them, each of the type that `like` holds.
+
+  NumPy would make one type of them all: True an 1, 8.0 an 8, 1 a '1', and
+  'row' of what ends in NUL. So nothing is an array before this.
+  """
+  kind = str if like.dtype.kind == 'U' else int
+  plain = [n.item() if isinstance(n, np.generic) else n for n in names]
+  wrong = [
+    n
+    for n in plain
+    if type(n) is not kind
+    or (n.endswith('\0') if kind is str else not -(2**63) <= n < 2**63)
+  ]
+  if wrong:
+    raise errors.UnknownId(
+      f'{len(wrong)} {what}(s) are none of this system, whose {what}s are '
+      f'{like.dtype}: {reprlib.repr(wrong)}'
+    )
+  return list(dict.fromkeys(plain))
 
 
 def _where_not(names: list, dropped: np.ndarray) -> np.ndarray:

@@ -31,19 +31,19 @@ def place(
       publicly known: `{'probability': {owner: p}, 'otherwise': p, 'edges':
       [...]}`. The slices - 1 rising edges cut probabilities into slices, so
       those who will probably leave share slices that sequences can put last.
-      The shard stays a hash.
+      The shard stays a hash. A prior is part of the recipe, names included, and
+      stays there when they leave: what must not be public is no prior.
   """
   hashed = keys.hash_ids(owners, f'{salt}/place')
   shard = (hashed % np.uint64(shards)).astype(np.int32)
   if prior is None:
     part = hashed // np.uint64(shards) % np.uint64(slices)
     return shard, part.astype(np.int32)
-  return shard, _by_prior(owners, slices, **_checked(prior, slices))
+  return shard, _by_prior(owners, **_checked(prior, slices))
 
 
 def _by_prior(
   owners: np.ndarray,
-  slices: int,
   probability: Mapping[str, float],
   otherwise: float,
   edges: Sequence[float],
@@ -60,13 +60,27 @@ def _checked(prior: Mapping[str, Any], slices: int) -> dict[str, Any]:
   missing = [name for name in fields if name not in prior]
   if missing:
     raise errors.ConfigError(f'a prior needs {", ".join(missing)}')
+  named = prior['probability']
+  if not isinstance(named, Mapping):
+    raise errors.ConfigError(
+      f'the probability of a prior is {{owner: p}}, got {named!r}'
+    )
   edges = list(prior['edges'])
+  wrong = [
+    p
+    for p in (*named.values(), prior['otherwise'], *edges)
+    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1
+  ]
+  if wrong:
+    raise errors.ConfigError(
+      f'probabilities and edges are numbers in [0, 1], got {wrong[:3]}'
+    )
   if len(edges) != slices - 1 or edges != sorted(set(edges)):
     raise errors.ConfigError(
       f'a prior for {slices} slices needs {slices - 1} rising edges, got {edges}'
     )
-  given = [*prior['probability'].values(), prior['otherwise']]
-  wrong = [p for p in given if not 0 <= p <= 1]
-  if wrong:
-    raise errors.ConfigError(f'probabilities are in [0, 1], got {wrong[:3]}')
-  return {**prior, 'edges': edges}
+  return {
+    'probability': {str(owner): p for owner, p in named.items()},
+    'otherwise': prior['otherwise'],
+    'edges': edges,
+  }
