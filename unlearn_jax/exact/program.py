@@ -194,9 +194,7 @@ class Program:
     # To its place first: where the parent is, another stage may be running.
     state = self.engine.start(stage.depth)(places.spread(parent, place))
     state = places.spread(state, place)
-    key = keys.stream(
-      keys.root(recipe.seed), 'stage', stage.shard, *stage.prefix
-    )
+    key = _stage_key(keys.root(recipe.seed), stage.shard, stage.prefix)
     loop = self.engine.loop(stage.depth)
     for begin, end, table, part in self._windows(rows, plan, steps):
       table, part = places.copy((table, part), place)
@@ -273,6 +271,11 @@ class Program:
     ]
     flat[:, : len(chosen)] = chosen[keys.orders(rows.ids[chosen], salts)]
     return plan, recipe.epochs * steps_an_epoch
+
+
+@jax.jit  # one call, and not several for each slice of the prefix
+def _stage_key(root: jax.Array, shard: int, prefix: tuple) -> jax.Array:
+  return keys.stream(root, 'stage', shard, *prefix)
 
 
 def capacity_for(rows: int) -> int:
