@@ -112,6 +112,17 @@ def test_a_second_process_compiles_nothing(trained, tmp_path):
   assert again['digest'] == first['digest']
 
 
+def test_the_worth_of_every_depth_ends_at_that_of_the_system(trained):
+  found = _done('depths', trained)
+  assert [row['depth'] for row in found['depths']] == [1, 2, 3]
+  last, first = found['depths'][-1], found['depths'][0]
+  worth = json.loads((trained / 'train.json').read_text())['test']['accuracy']
+  assert last['first'] == found['combined']['mean_logit'] == worth
+  assert first['first'] < worth
+  for row in found['depths']:
+    assert row['lowest'] <= row['first'] <= row['highest']
+
+
 def test_from_training_to_proof(trained, tmp_path):
   seen = _done('status', trained)
   assert (seen['examples'], seen['missing']) == (1437, 0)

@@ -19,6 +19,7 @@ from absl import logging
 from unlearn_jax import devices, errors, files, inputs, losses, types
 from unlearn_jax.exact import audit as audit_lib
 from unlearn_jax.exact import recipe as recipe_lib
+from unlearn_jax.exact import serving, stages
 from unlearn_jax.exact import system as system_lib
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.study import writer as writer_lib
@@ -177,6 +178,53 @@ def status(workdir: str) -> dict[str, Any]:
       for kind in ('add', 'delete')
     } | {'to repair': sum(r['repaired'] is None for r in requests)}
     return _write(workdir, 'status', summary)
+
+
+def depths(workdir: str) -> dict[str, Any]:
+  """What a trained system is worth on its test split, at every depth.
+
+  At depth k each shard answers with the first k stages of a sequence, the same
+  one in all shards; `first` is the sequence that serves, the range is over all
+  of them, and `all` averages every sequence of every shard. Then the ways to
+  combine the shards that serve, at full depth.
+  """
+  with _opened(workdir) as system:
+    test = system.recipe.open_data('test')
+    if test.task.kind != 'classification':
+      raise errors.ConfigError('depths are compared by accuracy')
+    x, orders = test.all().x, system.sequences
+    found = {}
+    with progress_lib.Progress(len(system.wanted), 'depths', 'stages') as bar:
+      for stage in system.wanted:
+        found[stage] = system.answers([stage], x)[0]
+        bar.update(1)
+
+    def worth(aggregate, chosen, depth):
+      answers = [
+        found[stages.Stage(shard, order[:depth])]
+        for shard in range(system.recipe.shards)
+        for order in chosen
+      ]
+      outputs = serving.combine(np.stack(answers), aggregate)
+      return float(np.mean(losses.correct(outputs, test.labels)))
+
+    rows, usual = [], system.recipe.aggregate
+    for depth in range(1, system.recipe.slices + 1):
+      each = [worth(usual, [order], depth) for order in orders]
+      rows.append(
+        {
+          'depth': depth,
+          'first': each[0],
+          'lowest': min(each),
+          'highest': max(each),
+          'all': worth(usual, orders, depth),
+        }
+      )
+    combined = {
+      way: worth(way, orders[:1], system.recipe.slices)
+      for way in recipe_lib.AGGREGATES
+    }
+    return _write(workdir, 'depths', {'depths': rows, 'combined': combined})
 
 
 def scores(system: system_lib.System) -> dict[str, float] | None:

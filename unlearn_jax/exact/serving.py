@@ -80,20 +80,30 @@ class Server:
         f'none of {len(view.stages)} shards has a stage that may be used; '
         'repair, or declare fallback="prior"'
       )
-    outputs = [np.zeros((0, self._task.num_outputs), np.float32)]
+    aggregate = self._aggregate
+    if self._task.kind == 'regression':
+      aggregate = 'mean_logit'
+    return combine(self.answers(alive, x), aggregate)
+
+  def answers(
+    self, models: Sequence[types.Params], x: np.ndarray
+  ) -> np.ndarray:
+    """Outputs [models, n, num_outputs] of each by itself."""
+    outputs = [np.zeros((len(models), 0, self._task.num_outputs), np.float32)]
     for start in range(0, len(x), _BATCH):
       rows = x[start : start + _BATCH]
       padding = [(0, _BATCH - len(rows))] + [(0, 0)] * (rows.ndim - 1)
       padded = np.pad(rows, padding)
-      answers = [self._apply(params, padded) for params in alive]
-      outputs.append(self._combine(answers)[: len(rows)])
-    return np.concatenate(outputs)
+      sent = [self._apply(params, padded) for params in models]
+      outputs.append(np.stack(jax.device_get(sent))[:, : len(rows)])
+    return np.concatenate(outputs, axis=1)
 
-  def _combine(self, answers) -> np.ndarray:
-    logits = np.stack([np.asarray(answer) for answer in answers])
-    if self._task.kind == 'regression' or self._aggregate == 'mean_logit':
-      return logits.mean(axis=0)
-    if self._aggregate == 'mean_prob':
-      return np.asarray(jax.nn.softmax(jnp.asarray(logits), -1)).mean(axis=0)
-    votes = logits.argmax(-1)[..., None] == np.arange(logits.shape[-1])
-    return votes.mean(axis=0, dtype=np.float32)
+
+def combine(answers: np.ndarray, aggregate: str) -> np.ndarray:
+  """One answer [n, outputs] from several [models, n, outputs]."""
+  if aggregate == 'mean_logit':
+    return answers.mean(axis=0)
+  if aggregate == 'mean_prob':
+    return np.asarray(jax.nn.softmax(jnp.asarray(answers), -1)).mean(axis=0)
+  votes = answers.argmax(-1)[..., None] == np.arange(answers.shape[-1])
+  return votes.mean(axis=0, dtype=np.float32)

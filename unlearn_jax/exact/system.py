@@ -207,6 +207,19 @@ class System:
       self._follow()
     return self._server.predict(np.asarray(x, np.float32))
 
+  def answers(
+    self, chosen: Sequence[stages.Stage], x: np.ndarray
+  ) -> np.ndarray:
+    """Outputs [stages, n, num_outputs] of stages that exist, each by itself."""
+    with self._lock:
+      self._follow()
+      names, have = self.names(), self._store.names()
+      missing = [str(stage) for stage in chosen if names[stage] not in have]
+      if missing:
+        raise errors.CheckpointError(f'stages are missing: {missing[:5]}')
+      params = [self._state(stage, names).params for stage in chosen]
+    return self._server.answers(params, np.asarray(x, np.float32))
+
   def names(self) -> dict[stages.Stage, str]:
     """The name of every stage, as the survivors make it."""
     roots = self._records.roots()
