@@ -30,3 +30,15 @@ def test_the_mean_is_over_rows_that_count():
   values = jnp.array([1.0, 3.0, jnp.nan])
   assert losses.masked_mean(values, jnp.array([1.0, 1.0, 0.0])) == 2.0
   assert losses.masked_mean(values, jnp.zeros(3)) == 0.0
+
+
+def test_the_margin_is_the_log_odds_of_the_label():
+  logits = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32) * 9
+  y = np.array([0, 1, 2, 3, 3])
+  p = np.exp(-np.asarray(losses.cross_entropy(logits, y), np.float64))
+  np.testing.assert_allclose(
+    losses.margin(logits, y), np.log(p / (1 - p)), rtol=1e-4
+  )
+  # Where the odds themselves are no float any more.
+  sure = np.array([[500.0, 0.0, 0.0]], np.float32)
+  np.testing.assert_allclose(losses.margin(sure, np.zeros(1, int)), 499.30685)

@@ -26,6 +26,15 @@ def squared_error(predictions, y):
   return jnp.mean(gap * gap, axis=-1)
 
 
+def margin(logits, y):
+  """log p / (1 - p) of the label: its logit over all others together."""
+  logits = logits.astype(jnp.float32)
+  label = jnp.arange(logits.shape[-1]) == y[:, None]
+  others = jnp.where(label, -jnp.inf, logits)
+  mine = jnp.take_along_axis(logits, y[:, None], axis=-1)[:, 0]
+  return mine - jax.nn.logsumexp(others, axis=-1)
+
+
 def correct(logits, y):
   """1 where the largest logit is the label; ties go to the lowest class."""
   return (jnp.argmax(logits, axis=-1) == y).astype(jnp.float32)

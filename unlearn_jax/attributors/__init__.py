@@ -1,0 +1,3 @@
+"""Who influenced what: one file a method of attribution."""
+
+COMPONENTS = True

@@ -1,0 +1,1 @@
+"""Many independent models in one program."""

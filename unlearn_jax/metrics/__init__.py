@@ -1,0 +1,3 @@
+"""One file a metric, with its ideal value and its noise floor."""
+
+COMPONENTS = True

@@ -1,0 +1,3 @@
+"""Approximate unlearning: one file a method."""
+
+COMPONENTS = True
