@@ -29,7 +29,7 @@ def squared_error(predictions, y):
 def margin(logits, y):
   """log p / (1 - p) of the label: its logit over all others together."""
   logits = logits.astype(jnp.float32)
-  label = jnp.arange(logits.shape[-1]) == y[:, None]
+  label = jnp.arange(logits.shape[-1])[None] == y[:, None]
   others = jnp.where(label, -jnp.inf, logits)
   mine = jnp.take_along_axis(logits, y[:, None], axis=-1)[:, 0]
   return mine - jax.nn.logsumexp(others, axis=-1)
