@@ -38,7 +38,7 @@ def rows(
   return np.concatenate([np.repeat(request.forget, forget_mult), kept])
 
 
-def solver(name: str, settings: dict[str, Any]) -> Callable[..., types.Params]:
+def solver(name: str, **settings: Any) -> Callable[..., types.Params]:
   """`by_adam` or `by_gauss_newton` with settings of theirs."""
   errors.check_choice('solver of a matching', name, _SOLVERS)
   chosen, usual = _SOLVERS[name]

@@ -5,7 +5,8 @@ the rows had done: each model of an ensemble keeps its own (Georgiev et al.,
 2025). Any attributor will do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from unlearn_jax.fleet import fleet
 from unlearn_jax.unlearners import _matching, _words
@@ -15,13 +16,18 @@ NEEDS = ('shift',)
 
 def make(
   *,
-  solver: str = 'adam',
+  solver: Mapping[str, Any] | None = None,
   forget_mult: int = 5,
   retain_mult: float = 20,
-  **settings,
 ) -> Callable[[_words.Request], _words.Unlearned]:
-  """The unlearner; `settings` are those of the solver."""
-  solve = _matching.solver(solver, settings)
+  """The unlearner.
+
+  Args:
+    solver: `{'name': 'adam' or 'gauss_newton', ...}` with settings of it.
+    forget_mult: how often each row that goes is matched.
+    retain_mult: rows that stay and are matched, for each that goes.
+  """
+  solve = _matching.solver(**(solver or {'name': 'adam'}))
 
   def unlearn(request: _words.Request) -> _words.Unlearned:
     _words.check(request, NEEDS)
