@@ -90,15 +90,24 @@ def test_a_huge_mean_costs_no_digits():
   _close(model.weights, weights, 1e-5)
 
 
-def test_more_targets_than_a_block(monkeypatch):
-  masks, outputs, _ = _planted(shape=(7,))
+@pytest.mark.parametrize('width', [1, 3])
+def test_more_targets_than_a_block(monkeypatch, width):
+  masks, outputs, _ = _planted(shape=(7,), noise=3.0)
   whole = _moments.Moments.of(masks, outputs)
-  expected = datamodels.fit(whole).weights
-  monkeypatch.setattr(_moments.Moments.blocks, '__defaults__', (3,))
+
+  def fitted(moments):
+    ridge = datamodels.fit(moments, per_target=True)
+    lasso = datamodels.fit(
+      moments, estimator='lasso', path=(1.0, 0.1), held_out=moments
+    )
+    return np.stack([ridge.weights, lasso.weights])
+
+  expected = fitted(whole)
+  monkeypatch.setattr(_moments.Moments.blocks, '__defaults__', (width,))
   blocked = _moments.Moments.of(masks, outputs)
-  assert [b.stop - b.start for b in blocked.blocks()] == [3, 3, 1]
+  assert len(list(blocked.blocks())) == -(-7 // width)
   _same_moments(whole, blocked)
-  _close(datamodels.fit(blocked).weights, expected, 1e-6)
+  _close(fitted(blocked), expected, 1e-5)
 
 
 def test_stored_and_restored(tmp_path):
@@ -509,6 +518,7 @@ def test_an_example_that_never_varies_is_refused(estimator, always):
     ({'path': (1.0, -1.0)}, errors.ConfigError, '-1.0'),
     ({'path': ()}, errors.ConfigError, 'path'),
     ({'held_out': 1.0}, errors.ConfigError, '1.0'),
+    ({'held_out': 0.0}, errors.ConfigError, 'got 0.0'),
     ({'calibration': 0}, errors.ConfigError, 'got 0'),
     ({'calibration': 'held'}, errors.ConfigError, "'held'"),
     ({'held_outs': 1}, errors.UnknownArgument, 'held_out'),

@@ -20,10 +20,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
-from scipy import linalg
 
 from unlearn_jax import errors
-from unlearn_jax.attributors import _calibration, _lasso, _moments, _words
+from unlearn_jax.attributors import (
+  _additive,
+  _calibration,
+  _estimators,
+  _moments,
+  _words,
+)
 
 # How each may choose its penalty; the first is the default.
 _CHOICES = {
@@ -32,10 +37,6 @@ _CHOICES = {
   'lasso': ('held_out',),
 }
 ESTIMATORS = tuple(_CHOICES)
-# Of the mean eigenvalue of the Gram matrix of the masks.
-_RIDGE_PATH = tuple(np.geomspace(1e3, 1e-3, 49))
-# Of the smallest penalty that makes every weight zero.
-_LASSO_PATH = tuple(np.geomspace(1, 1e-3, 31))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class Datamodel:
 
   def shift(self, forget) -> np.ndarray:
     """How outputs [...targets] move when the examples `forget` go."""
-    forget = _positions(forget, len(self.alpha))
+    forget = _additive.positions(forget, len(self.alpha))
     return -np.sum(self.weights[forget], axis=0, dtype=np.float64)
 
   def scaled(self, multiplier) -> 'Datamodel':
@@ -72,7 +73,7 @@ class Datamodel:
     middle = np.tensordot(self.alpha, self.weights, 1)
     return dataclasses.replace(
       self,
-      weights=(self.weights * np.float32(multiplier)),
+      weights=self.weights * np.float32(multiplier),
       intercept=self.intercept - extra * middle,
     )
 
@@ -91,6 +92,7 @@ def make(
   Effects are multiplied by `calibration`: a number, or 'held_out' for the slope
   found on a fraction `held_out` of the models. That slope holds for masks like
   the ones given; where few examples go, fit one with `_calibration.calibrate`.
+  The models held out are the last ones: masks come in no order.
   """
   by = _check_options(estimator, penalty, path)
   errors.check_fraction('held_out', held_out)
@@ -100,6 +102,11 @@ def make(
       f"calibration is 'held_out' or a positive number, got {calibration!r}"
     )
   aside = held_out if fitted or by == 'held_out' else 0.0
+  if not aside and (fitted or by == 'held_out'):
+    raise errors.ConfigError(
+      f'penalty {by!r}, calibration {calibration!r}: held_out is above 0, got '
+      f'{held_out}'
+    )
 
   def attribute(setting: _words.Setting) -> _words.Attribution:
     of = _check_setting(setting)
@@ -141,8 +148,8 @@ def fit(
   """
   penalty = _check_options(estimator, penalty, path)
   _check_moments(moments, penalty, held_out)
-  solver = _SOLVERS[estimator](moments)
-  if isinstance(penalty, str):
+  solver = _estimators.SOLVERS[estimator](moments)
+  if isinstance(penalty, str):  # how to choose one
     chosen = solver.choose(held_out if penalty == 'held_out' else None, path)
     if estimator == 'ridge' and not per_target:
       chosen = np.full_like(chosen, solver.shared)
@@ -155,7 +162,7 @@ def fit(
     if weights.any():
       calibration = _calibration.on_held_out(weights, held_out)
     moments = _both(moments, held_out)
-    weights = _weights(_SOLVERS[estimator](moments), moments, chosen)
+    weights = _weights(_estimators.SOLVERS[estimator](moments), moments, chosen)
   intercept = moments.mean - moments.alpha @ weights
   return Datamodel(
     weights.reshape(moments.n, *moments.shape),
@@ -164,115 +171,6 @@ def fit(
     moments.alpha,
     calibration,
   )
-
-
-class _Difference:
-  """Mean with minus mean without."""
-
-  def __init__(self, moments):
-    alpha = moments.alpha
-    self._scale = moments.count * alpha * (1 - alpha)
-
-  def solve(self, cross, penalty, spread):
-    return cross / self._scale[:, None]
-
-
-class _Ridge:
-  def __init__(self, moments):
-    self._moments, self._gram = moments, moments.gram()
-    self._spectrum = self._factor = None
-    self.shared = None
-
-  def solve(self, cross, penalty, spread):
-    if (penalty == penalty[0]).all():  # A Cholesky is ten times cheaper.
-      if self._factor is None:
-        self._factor = linalg.cho_factor(
-          self._gram + penalty[0] * np.eye(len(self._gram))
-        )
-      return linalg.cho_solve(self._factor, cross)
-    values, vectors = self._decomposed()
-    rotated = vectors.T @ cross
-    return vectors @ (rotated / (values[:, None] + penalty[None]))
-
-  def choose(self, held_out, path):
-    """The best penalty of each target, [t]; `shared` is the best for all."""
-    grid = np.asarray(_RIDGE_PATH if path is None else path, np.float64)
-    grid = grid * np.trace(self._gram) / len(self._gram)
-    scores = np.empty((len(grid), self._moments.targets))
-    for block in self._moments.blocks():
-      scores[:, block] = self._scores(grid, held_out, block)
-    # Each target counts alike, whatever its scale.
-    spread = self._moments.variation()
-    live = spread > 0
-    pooled = np.sum(scores[:, live] / spread[None, live], axis=1)
-    self.shared = grid[np.argmin(pooled)]
-    return grid[np.argmin(scores, axis=0)]
-
-  def _scores(self, grid, held_out, block):
-    moments, (values, vectors) = self._moments, self._decomposed()
-    rotated = vectors.T @ moments.cross(block)
-    if held_out is not None:
-      center, alpha = moments.mean[block], moments.alpha
-      scores = []
-      for penalty in grid:
-        w = vectors @ (rotated / (values + penalty)[:, None])
-        scores.append(held_out.error(w, center - alpha @ w, block))
-      return np.stack(scores)
-    count, total = moments.count, values[None] + grid[:, None]
-    # y'y - 2 w'Zc'Yc + w'Zc'Zc w in the eigenvectors of Zc'Zc
-    explained = ((total + grid[:, None]) / total**2) @ rotated**2
-    left = np.maximum(moments.variation(block)[None] - explained, 0.0)
-    used = 1 + np.sum(values[None] / total, axis=1)  # 1: the intercept
-    return left / count / (1 - used / count)[:, None] ** 2
-
-  def _decomposed(self):
-    if self._spectrum is None:
-      values, vectors = linalg.eigh(self._gram)
-      self._spectrum = np.maximum(values, 0.0), vectors
-    return self._spectrum
-
-
-class _Lasso:
-  def __init__(self, moments):
-    alpha = moments.alpha
-    self._moments = moments
-    self._scale = np.sqrt(alpha * (1 - alpha))[:, None]
-    gram = moments.gram() / (moments.count * self._scale * self._scale.T)
-    width = min(moments.targets, 4096)
-    self._problem = _lasso.Problem(gram, width)
-
-  def solve(self, cross, penalty, spread, start=None):
-    """Weights of masks as they are; penalties are those of scaled ones."""
-    unit = self._unit(spread)
-    if start is not None:
-      start = start * self._scale / unit[None]
-    scaled = cross / (self._moments.count * self._scale * unit[None])
-    found = self._problem.solve(scaled, penalty / unit, start)
-    return found * unit[None] / self._scale
-
-  def choose(self, held_out, path):
-    """The penalty of each target that does best on held-out models, [t]."""
-    path = _LASSO_PATH if path is None else path
-    moments = self._moments
-    chosen = np.empty(moments.targets)
-    for block in moments.blocks(self._problem.width):
-      cross, spread = moments.cross(block), moments.variation(block)
-      top = np.max(np.abs(cross / self._scale), axis=0) / moments.count
-      least, weights = np.full(top.shape, np.inf), None
-      for fraction in path:
-        weights = self.solve(cross, fraction * top, spread, weights)
-        intercept = moments.mean[block] - moments.alpha @ weights
-        error = held_out.error(weights, intercept, block)
-        chosen[block] = np.where(error < least, fraction * top, chosen[block])
-        least = np.minimum(error, least)
-    return chosen
-
-  def _unit(self, spread):
-    """Standard deviation of the targets, 1 where they are constant."""
-    return np.where(spread > 0, np.sqrt(spread / self._moments.count), 1.0)
-
-
-_SOLVERS = {'difference': _Difference, 'ridge': _Ridge, 'lasso': _Lasso}
 
 
 def _weights(solver, moments, penalty) -> np.ndarray:
@@ -370,26 +268,3 @@ def _check_setting(setting: _words.Setting) -> str:
       f'got {list(masks)} and {list(outputs)}'
     )
   return 'logits' if len(outputs) == 3 else 'margin'
-
-
-def _positions(forget, n: int) -> np.ndarray:
-  """Positions as integers, each once."""
-  forget = np.asarray(forget)
-  if not forget.size:
-    return np.zeros(0, np.int64)
-  if forget.dtype.kind not in 'iu' or forget.ndim != 1:
-    raise errors.UnknownPosition(
-      f'positions are integers of shape [k], got {forget.dtype} '
-      f'{list(forget.shape)}; np.flatnonzero makes them of a mask'
-    )
-  wrong = forget[(forget < 0) | (forget >= n)]
-  if wrong.size:
-    raise errors.UnknownPosition(
-      f'the rows are 0..{n - 1}, asked for {wrong[:5].tolist()}'
-    )
-  once, times = np.unique(forget, return_counts=True)
-  if (times > 1).any():
-    raise errors.UnknownPosition(
-      f'positions are named once, got twice {once[times > 1][:5].tolist()}'
-    )
-  return forget
