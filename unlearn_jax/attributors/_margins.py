@@ -15,7 +15,7 @@ import scipy.special
 from jax.flatten_util import ravel_pytree
 
 from unlearn_jax import errors, keys, losses, trees, types
-from unlearn_jax.attributors import _projection, _words
+from unlearn_jax.attributors import _projection, _sums, _words
 
 
 class Margins(NamedTuple):
@@ -78,18 +78,25 @@ def of_models(
       value, gradient = jax.value_and_grad(margin)(flat)
       return project(gradient, key), value
 
-    projected, values = jax.lax.map(of_example, (x, y), batch_size=chunk)
-    return projected, values, project(flat, key)
+    projected, values = jax.lax.map(jax.vmap(of_example), (x, y))
+    return (
+      projected.reshape(-1, projected.shape[-1]),
+      values.reshape(-1),
+      project(flat, key),
+    )
+
+  # Examples and points together: one program, compiled once.
+  n, p = len(setting.x), len(setting.points)
+  x = _sums.cut(np.concatenate([setting.x, setting.points]), chunk)
+  y = _sums.cut(np.concatenate([setting.y, setting.labels]), chunk)
 
   def margins(j):
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf[j]), setting.params)
     own = keys.stream(key, 'model', j)
-    examples, values, flat = gradients(params, own, setting.x, setting.y)
-    points, _, _ = gradients(params, own, setting.points, setting.labels)
-    examples, points, values, flat = (
-      np.asarray(array, np.float64)
-      for array in (examples, points, values, flat)
+    rows, values, flat = (
+      np.asarray(array, np.float64) for array in gradients(params, own, x, y)
     )
-    return Margins(examples, points, scipy.special.expit(-values), flat)
+    missing = scipy.special.expit(-values[:n])
+    return Margins(rows[:n], rows[n : n + p], missing, flat)
 
   return len(jax.tree.leaves(setting.params)[0]), margins

@@ -32,8 +32,9 @@ def make(
     newton: weighs examples by their curvature p (1 - p), knows the decay of the
       setting, and averages whole products over models. Without it, as in the
       paper: weights of 1, no decay, and the inverses and the 1 - p averaged
-      apart. Newton shifts are the calibrated ones; TRAK's are too small by
-      about the mean curvature.
+      apart. Newton shifts are the calibrated ones, for two classes; for more,
+      curvature in the margin alone is only a part of the whole and they come
+      out too large. TRAK's are too small by about the mean curvature.
     retained: solves the Newton step anew for each F, on what is left without
       it: sharper where F is influential, but then no example has a score of
       its own. Otherwise solved once, on all examples.
