@@ -1,0 +1,184 @@
+"""One seed of a study: a training set, models of subsets, and a datamodel.
+
+What is dear here is kept: a killed run goes on with the next models of the
+fleet, whose indices say all there is to know about them.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from unlearn_jax import (
+  augment,
+  checkpoints,
+  errors,
+  files,
+  keys,
+  losses,
+  optimizers,
+  registry,
+  types,
+)
+from unlearn_jax.attributors import _moments
+from unlearn_jax.fleet import fleet as fleet_lib
+
+# Models of one purpose never share an index with those of another.
+BASE, SUBSET, HELD_OUT, CALIBRATION, ORACLE = (i * 10**6 for i in range(5))
+_SAVE_EVERY = 16  # chunks of the fleet
+
+Report = Callable[[int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Ground:
+  """What one seed stands on.
+
+  Attributes:
+    fleet: trains on `train`.
+    train: the rows that are learned, drawn by the seed.
+    rest: the others, for validation.
+    x, y: inputs and labels of all points, those of `train` first.
+  """
+
+  fleet: fleet_lib.Fleet
+  train: types.Dataset
+  rest: types.Dataset
+  x: np.ndarray
+  y: np.ndarray
+
+  @property
+  def n(self) -> int:
+    return len(self.train)
+
+  def models(self, first: int, count: int, without=()) -> types.Params:
+    """`count` models that never saw the rows `without`, side by side."""
+    masks = np.ones((count, self.n), bool)
+    masks[:, np.asarray(without, int)] = False
+    assert not masks[:, np.asarray(without, int)].any()
+    made = self.fleet.train(masks, first + np.arange(count))
+    parts = [jax.device_get(chunk.params) for chunk in made]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+  def logits(self, params: types.Params) -> np.ndarray:
+    """[models, points, classes]."""
+    return self.fleet.outputs(params, self.x)
+
+  def margins(self, logits: np.ndarray) -> np.ndarray:
+    """[models, points] of logits of these points."""
+    return np.asarray(jax.vmap(losses.margin, (0, None))(logits, self.y))
+
+
+def prepare(settings: Mapping[str, Any], seed: int) -> Ground:
+  """Draws the rows of a seed and builds the fleet that learns them."""
+  named = dict(settings['data'])
+  data = registry.make('data', named.pop('name'), **named)
+  if data.task.kind != 'classification':
+    raise errors.ConfigError('margins are of classes; this is a regression')
+  rows, most = settings['rows'], settings['validation_rows'] or len(data)
+  if not 2 <= rows < len(data):
+    raise errors.ConfigError(
+      f'rows is 2..{len(data) - 1}, so that some are left to validate; got '
+      f'{rows}'
+    )
+  drawn = keys.order(data.ids, f'study {seed}')
+  train, rest = data.subset(drawn[:rows]), data.subset(drawn[rows:][:most])
+  model = dict(settings['model'])
+  optimizer = dict(settings['optimizer'])
+  fleet = fleet_lib.Fleet(
+    model=registry.make(
+      'models',
+      model.pop('name'),
+      num_outputs=data.task.num_outputs,
+      **model,
+    ),
+    data=train,
+    optimizer=optimizers.make(optimizer.pop('name'), **optimizer),
+    schedule=optimizers.make_schedule(**settings['schedule']),
+    augment=augment.make(settings['augment']),
+    batch_size=settings['batch_size'],
+    epochs=settings['epochs'],
+    seed=seed,
+    width=settings['width'],
+  )
+  x = np.concatenate([train.all().x, rest.all().x])
+  y = np.concatenate([train.labels, rest.labels])
+  return Ground(fleet=fleet, train=train, rest=rest, x=x, y=y)
+
+
+def masks(count: int, n: int, alpha: float, seed: int) -> np.ndarray:
+  """[count, n] independent draws, a mask the same whoever asks for more."""
+  if not 0 < alpha < 1:
+    raise errors.ConfigError(f'alpha is between 0 and 1, got {alpha}')
+  numbers = keys.fraction(np.arange(count * n), f'masks {seed}')
+  return (numbers < alpha).reshape(count, n)
+
+
+class Sums:
+  """Streamed sums over models of subsets, for logits and for margins."""
+
+  def __init__(self, ground: Ground):
+    classes = ground.train.task.num_outputs
+    self.logits = _moments.Moments(ground.n, (len(ground.x), classes))
+    self.margins = _moments.Moments(ground.n, (len(ground.x),))
+
+  def add(self, ground: Ground, seen: np.ndarray, logits: np.ndarray) -> None:
+    self.logits.add(seen, logits)
+    self.margins.add(seen, ground.margins(logits))
+
+
+def train_subsets(
+  ground: Ground,
+  settings: Mapping[str, Any],
+  seed: int,
+  folder: pathlib.Path,
+  report: Report,
+) -> Sums:
+  """Trains the models of subsets and keeps nothing of them but sums.
+
+  `folder` holds how far a killed run came.
+  """
+  count = settings['subset_models']
+  seen = masks(count, ground.n, settings['alpha'], seed)
+  inputs = _digest(ground, settings, seed)
+  sums, done = Sums(ground), 0
+  last = checkpoints.latest(folder)
+  if last and checkpoints.load_meta(last)['inputs'] == inputs:
+    tree, meta = checkpoints.load(last)
+    sums.logits = _moments.Moments.restore(tree['logits'])
+    sums.margins = _moments.Moments.restore(tree['margins'])
+    done = meta['done']
+    report(done)
+  chunks = ground.fleet.train(seen[done:], SUBSET + np.arange(done, count))
+  for number, chunk in enumerate(chunks, start=1):
+    part = slice(done, done + len(chunk.indices))
+    sums.add(ground, seen[part], ground.logits(chunk.params))
+    done = part.stop
+    report(len(chunk.indices))
+    if done == count or not number % _SAVE_EVERY:
+      path = folder / f'after_{done}'
+      tree = {'logits': sums.logits.state(), 'margins': sums.margins.state()}
+      files.make_folder(folder)
+      checkpoints.save(path, tree, {'inputs': inputs, 'done': done})
+      for other in folder.iterdir():
+        if other != path:
+          shutil.rmtree(other)
+  return sums
+
+
+def _digest(ground: Ground, settings: Mapping[str, Any], seed: int) -> str:
+  """Of everything that the sums are a function of."""
+  named = ('model', 'optimizer', 'schedule', 'augment', 'batch_size', 'epochs')
+  named += ('subset_models', 'alpha', 'width')
+  facts = [seed, {name: settings[name] for name in named}]
+  text = json.dumps(files.to_json(facts), sort_keys=True)
+  found = hashlib.sha256(text.encode())
+  for data in (ground.train, ground.rest):
+    found.update(data.content_digests().tobytes())
+  return found.hexdigest()
