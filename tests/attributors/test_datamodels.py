@@ -7,6 +7,7 @@ from sklearn import linear_model
 from unlearn_jax import errors, registry
 from unlearn_jax.attributors import (
   _calibration,
+  _estimators,
   _lasso,
   _moments,
   _words,
@@ -79,8 +80,17 @@ def test_merged_in_any_order(order):
   total = _moments.Moments(15, (4,))
   for i in order:
     total.merge(_moments.Moments.of(masks[cuts[i]], outputs[cuts[i]]))
-  total.merge(_moments.Moments(15, (4,)))
+  total.merge(_moments.Moments(15, (4,)))  # of no model yet
   _same_moments(total, _moments.Moments.of(masks, outputs))
+
+
+def test_no_models_are_no_models():
+  masks, outputs, _ = _planted()
+  moments = _moments.Moments(15, (4,))
+  moments.add(masks[:0], outputs[:0])
+  moments.add(masks, outputs)
+  moments.add(masks[:0], outputs[:0])
+  _same_moments(moments, _moments.Moments.of(masks, outputs))
 
 
 def test_a_huge_mean_costs_no_digits():
@@ -96,7 +106,7 @@ def test_more_targets_than_a_block(monkeypatch, width):
   whole = _moments.Moments.of(masks, outputs)
 
   def fitted(moments):
-    ridge = datamodels.fit(moments, per_target=True)
+    ridge = datamodels.fit(moments)
     lasso = datamodels.fit(
       moments, estimator='lasso', path=(1.0, 0.1), held_out=moments
     )
@@ -217,18 +227,21 @@ def _brute_gcv(masks, outputs, penalty):
   return left / count / (1 - np.trace(hat) / count) ** 2
 
 
+@pytest.mark.parametrize('models', [120, 20])  # where the intercept counts
 @pytest.mark.parametrize('noise', [0.5, 3.0, 10.0])
-def test_gcv_picks_what_brute_force_picks(noise):
-  masks, outputs, _ = _planted(noise=noise)
+def test_gcv_picks_what_brute_force_picks(models, noise):
+  masks, outputs, _ = _planted(models, noise=noise)
   moments = _moments.Moments.of(masks, outputs)
-  path = np.geomspace(30, 1e-3, 15)
+  path = np.geomspace(30, 1e-3, 60)
   grid = _absolute(moments, path)
   scores = np.stack([_brute_gcv(masks, outputs, g) for g in grid])
-  each = datamodels.fit(moments, path=path, per_target=True)
+  each = datamodels.fit(moments, path=path)
   _close(each.penalty, grid[np.argmin(scores, axis=0)], 1e-9)
   shared = np.argmin((scores / outputs.var(0)).sum(1))
   _close(
-    datamodels.fit(moments, path=path).penalty, np.full(4, grid[shared]), 1e-9
+    datamodels.fit(moments, path=path, per_target=False).penalty,
+    np.full(4, grid[shared]),
+    1e-9,
   )
   for t, penalty in enumerate(each.penalty):  # the solve of many penalties
     theirs = linear_model.Ridge(alpha=penalty).fit(masks, outputs[:, t])
@@ -243,7 +256,7 @@ def test_gcv_agrees_with_leaving_one_out():
   grid = _absolute(moments, path)
   theirs = linear_model.RidgeCV(alphas=grid, alpha_per_target=True)
   theirs.fit(masks, outputs)
-  model = datamodels.fit(moments, path=path, per_target=True)
+  model = datamodels.fit(moments, path=path)
   _close(model.penalty, theirs.alpha_, 1e-9)
   assert len(set(model.penalty)) > 1
 
@@ -334,6 +347,25 @@ def test_lasso_chooses_a_penalty_a_target_on_held_out_models():
   )
 
 
+def test_a_lasso_path_ends_when_no_target_gets_better(monkeypatch):
+  masks, outputs, _ = _planted(60, noise=6.0)
+  train = _moments.Moments.of(masks[:40], outputs[:40])
+  rest = _moments.Moments.of(masks[40:], outputs[40:])
+  penalties, solve = [], _lasso.Problem.solve
+
+  def counted(self, cross, penalty, start=None):
+    penalties.append(penalty)
+    return solve(self, cross, penalty, start)
+
+  monkeypatch.setattr(_lasso.Problem, 'solve', counted)
+  short = datamodels.fit(train, estimator='lasso', held_out=rest)
+  used = len(penalties)
+  monkeypatch.setattr(_estimators, '_PATIENCE', 1000)
+  whole = datamodels.fit(train, estimator='lasso', held_out=rest)
+  _close(short.penalty, whole.penalty, 0)
+  assert used < len(penalties) - used
+
+
 def test_a_lasso_that_does_not_converge_says_so(monkeypatch, caplog):
   masks, outputs, _ = _planted()
   moments = _moments.Moments.of(masks, outputs)
@@ -391,8 +423,9 @@ def test_targets_that_never_move_get_no_weight():
     scores = datamodels.make(estimator=estimator)(setting).scores
     _close(scores[:, 2], np.zeros(15), 1e-7)
     assert np.abs(scores[:, 0]).max() > 0.1
-  still = _setting(masks, np.full_like(outputs, 0.1))
-  assert not datamodels.make()(still).scores.any()
+  for constant in (7.0, 0.1):  # the weights are 0, or what rounding leaves
+    still = _setting(masks, np.full_like(outputs, constant))
+    _close(datamodels.make()(still).scores, np.zeros((15, 4)), 1e-7)
 
 
 # --- Calibration ---

@@ -15,6 +15,9 @@ _RIDGE_PATH = tuple(np.geomspace(1e3, 1e-3, 49))
 # Of the smallest penalty that makes every weight zero.
 _LASSO_PATH = tuple(np.geomspace(1, 1e-3, 31))
 
+# Penalties in a row that are worse than the best before a target gives up.
+_PATIENCE = 4
+
 
 class Difference:
   """Mean with minus mean without."""
@@ -115,12 +118,16 @@ class Lasso:
       cross, spread = moments.cross(block), moments.variation(block)
       top = np.max(np.abs(cross / self._scale), axis=0) / moments.count
       least, weights = np.full(top.shape, np.inf), None
+      behind = np.zeros(top.shape, int)
       for fraction in path:
         weights = self.solve(cross, fraction * top, spread, weights)
         intercept = moments.mean[block] - moments.alpha @ weights
         error = held_out.error(weights, intercept, block)
         chosen[block] = np.where(error < least, fraction * top, chosen[block])
+        behind = np.where(error < least, 0, behind + 1)
         least = np.minimum(error, least)
+        if behind.min() >= _PATIENCE:
+          break  # the rest of the path is the slow one
     return chosen
 
   def _unit(self, spread):

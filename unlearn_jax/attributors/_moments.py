@@ -83,8 +83,6 @@ class Moments:
         f'{list(other.shape)}, into {self.n}, {list(self.shape)}'
       )
     self._check_room(other.count)
-    if not other.count:
-      return
     if not self.count:
       self.pilot = other.pilot.copy()
     for block in self.blocks():
@@ -155,9 +153,7 @@ class Moments:
   def variation(self, block: slice = slice(None)) -> np.ndarray:
     """Sum of squares of centred outputs, [block]."""
     total = self.yy[block] - self.sum_y[block] ** 2 / self.count
-    # What rounding alone leaves of an output that never moves is 0.
-    noise = self.count * (1e-14 * self.pilot[block]) ** 2
-    return np.where(total > noise, total, 0.0)
+    return np.maximum(total, 0.0)
 
   def products(self, weights, block: slice) -> tuple[np.ndarray, np.ndarray]:
     """Of p = Zc w [n, block] with itself, and with Yc: both [block]."""

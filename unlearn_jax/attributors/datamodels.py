@@ -83,7 +83,7 @@ def make(
   estimator: str = 'ridge',
   penalty: float | str | None = None,
   path: Sequence[float] | None = None,
-  per_target: bool = False,
+  per_target: bool = True,
   held_out: float = 0.1,
   calibration: float | str = 'held_out',
 ):
@@ -135,15 +135,15 @@ def fit(
   estimator: str = 'ridge',
   penalty: float | str | None = None,
   path: Sequence[float] | None = None,
-  per_target: bool = False,
+  per_target: bool = True,
   held_out: _moments.Moments | None = None,
 ) -> Datamodel:
   """A datamodel from sums over models, never from the models themselves.
 
   `path` holds the penalties to choose from, largest first: for ridge as
   multiples of the mean eigenvalue of Zc'Zc, for lasso as fractions of the
-  smallest penalty at which every weight is zero. Ridge has one for all targets
-  unless `per_target`; lasso has one a target. `held_out` judges the choice and
+  smallest penalty at which every weight is zero. Each target has its own; ridge
+  has one for all if not `per_target`. `held_out` judges the choice and
   calibrates the slope; then the weights are fitted again on all models.
   """
   penalty = _check_options(estimator, penalty, path)
