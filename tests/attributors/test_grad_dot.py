@@ -18,10 +18,11 @@ def test_a_score_is_what_one_step_on_the_example_does():
   setting, rate = _setting(), 1e-3
   params = jax.tree.map(lambda leaf: leaf[0], setting.params)
 
-  def loss(params, i):
-    logits = setting.apply(params, setting.x[i : i + 1])
-    return losses.cross_entropy(logits, setting.y[i : i + 1])[0]
+  @jax.jit
+  def loss(params, x, y):
+    return losses.cross_entropy(setting.apply(params, x), y)[0]
 
+  @jax.jit
   def margins(params):
     return losses.margin(setting.apply(params, setting.points), setting.labels)
 
@@ -29,7 +30,7 @@ def test_a_score_is_what_one_step_on_the_example_does():
   scores = make(rate=rate, dim=None)(setting).scores
   # An example that is not learned well, so that the step does something.
   i = int(np.argmax(np.abs(scores).sum(axis=1)))
-  slope = jax.grad(loss)(params, i)
+  slope = jax.grad(loss)(params, setting.x[[i]], setting.y[[i]])
   after = jax.tree.map(lambda a, g: a - rate * g, params, slope)
   moved = np.asarray(margins(after) - margins(params))
   np.testing.assert_allclose(scores[i], moved, rtol=0.02, atol=1e-5)

@@ -169,7 +169,7 @@ def test_leave_one_out_of_least_squares_has_these_kernels():
   'size, options, correlation, slope',
   [
     (1, dict(dim=None, retained=True), 0.995, (0.95, 1.1)),
-    (1, dict(dim=1024, retained=True), 0.995, (0.95, 1.1)),
+    (1, dict(dim=512, retained=True), 0.995, (0.95, 1.1)),
     (5, dict(dim=None, retained=True), 0.99, (0.95, 1.15)),
     (5, dict(dim=None), 0.99, (1.0, 1.3)),
   ],
