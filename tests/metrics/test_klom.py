@@ -66,8 +66,11 @@ def _fixtures():
   )
   # Integers fall on edges, and there are ties for the maximum.
   yield 'on edges', *rng.integers(0, 21, (2, 40, 200)).astype(float)
-  tenths = rng.integers(0, 21, (2, 40, 200)) * 0.1
-  yield 'near edges', *tenths
+  # Values that are edges to the bit, where a division alone errs both ways.
+  low = rng.normal(size=200)
+  edges = np.linspace(low, low + rng.uniform(1, 9, 200), 21)
+  edges = np.take_along_axis(edges, rng.integers(0, 21, (80, 200)), axis=0)
+  yield 'rounded edges', edges[:40], edges[40:]
   yield 'clipped', *rng.normal(90, 20, (2, 50, 60))
   yield 'one value', np.full((4, 3), 2.0), np.full((4, 3), 2.0)
   yield 'two models', *rng.normal(size=(2, 2, 20))

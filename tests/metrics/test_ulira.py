@@ -180,6 +180,12 @@ def test_equal_margins_make_a_narrow_fit_and_no_nan():
   flat = inputs['originals']._replace(margins=np.zeros((24, 8)))
   found = ulira.make(fprs=())(**(inputs | {'originals': flat}))
   assert np.isfinite(found.auc) and found.accuracy.value == 0.5
+  # Where both fits agree the answer is "never seen", right half of the time.
+  after = inputs['unlearnings']._replace(margins=np.zeros((24, 8)))
+  found = ulira.make(fprs=())(
+    **(inputs | {'originals': flat, 'unlearnings': after})
+  )
+  assert found.auc == found.accuracy.value == 0.5
 
 
 @pytest.mark.parametrize('trials', [10, 100, 4000])
