@@ -165,6 +165,16 @@ def test_only_forgotten_and_never_seen_points_are_asked():
   )
 
 
+def test_half_of_the_answers_are_about_forgotten_points():
+  inputs = _population(0.0)
+  after = inputs['unlearnings']
+  mine = np.isin(after.original, inputs['targets'])
+  forgotten = after.forgotten[mine].sum(axis=1)
+  never = (~inputs['originals'].trained)[after.original[mine]].sum(axis=1)
+  assert (forgotten < never).all()
+  assert ulira.make()(**inputs).trials == 2 * forgotten.sum()
+
+
 def test_fits_have_equal_counts_up_to_the_limit():
   found = ulira.make(limit=7)(**_population(0.0))
   assert found.shadows == (7, 7)
