@@ -1,0 +1,164 @@
+"""Many models at once are the models one by one, whoever they are with."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from unlearn_jax import (
+  errors,
+  keys,
+  losses,
+  optimizers,
+  registry,
+  step,
+  trees,
+  types,
+)
+from unlearn_jax.fleet import fleet as fleet_lib
+
+CLASSES = 3
+
+
+def data(n=21, poison=None):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(n, 6)).astype(np.float32)
+  ids = np.arange(n) * 3
+  if poison is not None:
+    x[poison] = np.nan
+  return types.Dataset(
+    name='noise',
+    task=types.Task('classification', CLASSES),
+    ids=ids,
+    owners=ids,
+    labels=rng.integers(0, CLASSES, n).astype(np.int32),
+    read=lambda at: x[at],
+    input_shape=(6,),
+    mean=np.zeros(()),
+    std=np.ones(()),
+  )
+
+
+MODEL = registry.make('models', 'mlp', num_outputs=CLASSES, hidden=[5])
+
+
+def fleet(dataset=None, **fields):
+  return fleet_lib.Fleet(
+    **{
+      'model': MODEL,
+      'data': data() if dataset is None else dataset,
+      'optimizer': optimizers.make('sgd', learning_rate=0.1, momentum=0.9),
+      'schedule': optimizers.make_schedule('linear', warmup=0.2),
+      'batch_size': 8,
+      'epochs': 3,
+      'width': 2,
+      **fields,
+    }
+  )
+
+
+def masks(count, n=21):
+  return np.random.default_rng(1).random((count, n)) < 0.6
+
+
+def together(made):
+  parts = [jax.device_get(chunk.params) for chunk in made]
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def test_a_model_is_what_a_plain_loop_over_its_rows_makes():
+  mine, seen = fleet(), masks(1)
+  (chunk,) = mine.train(seen, [7])
+  key = keys.stream(keys.root(0), 'fleet', 7)
+  rows = mine.data.all()
+  params = MODEL.init(keys.stream(key, 'init'), rows.x[:1])
+  one_step = step.make_step(
+    step.supervised(MODEL, losses.cross_entropy),
+    mine.optimizer,
+    schedule=mine.schedule,
+  )
+  state = step.init_state(params, mine.optimizer)
+  for epoch in range(3):
+    order = jax.random.permutation(keys.stream(key, 'order', epoch), 21)
+    for i, at in enumerate(np.split(np.asarray(order), [8, 16])):
+      batch = types.Batch(
+        rows.x[at],
+        rows.y[at],
+        seen[0, at].astype(np.float32),
+        keys.id_words(rows.id[at]),
+      )
+      state, _ = one_step(state, batch, key, (epoch * 3 + i) / 9)
+  for name, leaf in trees.flatten(state.params).items():
+    found = trees.flatten(chunk.params)[name][0]
+    np.testing.assert_allclose(found, leaf, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_is_the_same_in_whatever_company():
+  seen = masks(19)
+  everyone = together(fleet().train(seen))
+  few = together(fleet().train(seen[[3, 17]], [3, 17]))
+  apart = jax.tree.map(lambda leaf: leaf[[3, 17]], everyone)
+  assert trees.bit_diff(few, apart).equal
+  # And other indices are other models, on the same rows too.
+  other = together(fleet().train(seen[[3, 3]], [3, 4]))
+  kernels = trees.flatten(other)['layer_0/kernel']
+  assert (kernels[0] != kernels[1]).any()
+
+
+def test_what_a_mask_leaves_out_leaves_no_trace():
+  seen = masks(4)
+  seen[:, 5] = False
+  clean = together(fleet().train(seen))
+  poisoned = together(fleet(data(poison=5)).train(seen))
+  assert trees.bit_diff(clean, poisoned).equal
+  seen[:, 5] = True
+  assert not trees.all_finite(together(fleet(data(poison=5)).train(seen)))
+
+
+def test_outputs_are_those_of_each_model_by_itself():
+  made = together(fleet().train(masks(5)))
+  x = np.random.default_rng(2).normal(size=(300, 6)).astype(np.float32)
+  found = fleet().outputs(made, x)
+  assert found.shape == (5, 300, CLASSES)
+  for i in range(5):
+    alone = MODEL.apply(jax.tree.map(lambda leaf, i=i: leaf[i], made), x)
+    np.testing.assert_allclose(found[i], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_one_compilation_serves_every_chunk():
+  traced = []
+
+  def forward(*args, **kwargs):
+    traced.append(None)
+    return MODEL.forward(*args, **kwargs)
+
+  counted = types.Model(init=MODEL.init, forward=forward)
+  mine = fleet(model=counted)
+  list(mine.train(masks(3 * 8)))
+  before = len(traced)
+  list(mine.train(masks(2 * 8), range(100, 116)))
+  assert len(traced) == before > 0
+
+
+@pytest.mark.parametrize(
+  ('wrong', 'message'),
+  [
+    ({'masks': np.ones((2, 20), bool)}, r'masks are \[models, 21 rows\]'),
+    ({'masks': np.ones(21, bool)}, r'got \[21\]'),
+    ({'masks': np.ones((2, 21), bool), 'indices': [1]}, '1 indices of 2'),
+  ],
+)
+def test_masks_that_do_not_fit_are_refused(wrong, message):
+  with pytest.raises(errors.DataError, match=message):
+    list(fleet().train(**wrong))
+
+
+@pytest.mark.parametrize('field', ['width', 'epochs', 'batch_size'])
+def test_sizes_are_checked(field):
+  with pytest.raises(errors.ConfigError, match=field):
+    fleet(**{field: 0})
+
+
+def test_any_optimizer_of_optax_will_do():
+  made = together(fleet(optimizer=optax.adam(1e-2)).train(masks(2)))
+  assert trees.all_finite(made)
