@@ -13,7 +13,7 @@ import pathlib
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -38,6 +38,7 @@ from unlearn_jax import (
   types,
 )
 from unlearn_jax.models import _vit_weights
+from unlearn_jax.study import figures, matching
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.study import writer as writer_lib
 
@@ -96,6 +97,49 @@ def system_config() -> ConfigDict:
   return c
 
 
+def matching_config() -> ConfigDict:
+  """Every field of the study of datamodel matching (`study/matching.py`)."""
+  c = ConfigDict()
+  # Each of the models learns `rows` of these, drawn by the seed; the others,
+  # or `validation_rows` of them, validate.
+  c.data = ConfigDict({'name': 'digits', 'split': 'all'})
+  c.rows = 400
+  c.validation_rows = 0  # 0: all that are left
+  c.model = ConfigDict({'name': 'mlp'})
+  c.optimizer = ConfigDict({'name': 'adam', 'learning_rate': 1e-3})
+  c.schedule = ConfigDict({'name': 'constant', 'warmup': 0.0})
+  c.augment = ConfigDict({'shift': 0, 'flip': False})
+  c.batch_size = 100
+  c.epochs = 10
+  c.width = 16  # models that share an operation
+  c.seeds = (0, 1, 2)
+  c.models = 100  # unlearned, and as many oracles; KLoM depends on it
+  c.subset_models = 1024  # for the datamodel
+  c.alpha = 0.5  # of the rows in each subset
+  c.datamodel = ConfigDict({'estimator': 'ridge', 'penalty': 'gcv'})
+  c.klom = ConfigDict({'variant': 'default'})
+  c.forget_sets = ('random', 'principal')
+  c.forget_size = 20
+  c.calibration_sets = 3  # a kind, each with oracles of its own
+  # Rows of the table: `name` is a file of unlearn_jax/unlearners, the rest are
+  # arguments of its `make`.
+  adam = {'name': 'adam', 'epochs': 60}
+  newton = {'name': 'gauss_newton', 'rounds': 3, 'iterations': 40}
+  exact = {'name': 'gauss_newton', 'rounds': 8, 'iterations': 40}
+  c.methods = {
+    'dm_direct, factor 1': {'name': 'dm_direct', 'calibrated': False},
+    'dm_direct': {'name': 'dm_direct'},
+    'dmm, Adam': {'name': 'dmm', 'solver': adam},
+    'dmm, Gauss-Newton': {'name': 'dmm', 'solver': {**newton, 'damping': 0.1}},
+    'oracle matching, Adam': {'name': 'oracle_matching', 'solver': adam},
+    'oracle matching, Gauss-Newton': {
+      'name': 'oracle_matching',
+      'solver': {**exact, 'damping': 0.003},
+    },
+  }
+  return c
+
+
 def check_variant(variant: str, allowed: Sequence[str]) -> None:
   """Refuses a `config.py:variant` that the config does not have."""
   if variant and variant not in allowed:
@@ -110,6 +154,30 @@ def train(config: ConfigDict, workdir: str) -> dict[str, Any]:
 def quickstart(config: ConfigDict, workdir: str) -> dict[str, Any]:
   """Trains a system, deletes from it, repairs it and proves it."""
   return tour.run(config.to_dict(), workdir)
+
+
+def benchmark(config: ConfigDict, workdir: str) -> dict[str, Any]:
+  """How near unlearned models come to oracles; draws the picture too."""
+  summary = matching.run(config.to_dict(), workdir)
+  path = pathlib.Path(workdir) / 'benchmark.png'
+  figures.margins(matching.points(workdir, config.seeds[0]), path)
+  return {**summary, 'picture': str(path)}
+
+
+def shown(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+  """The rows of a benchmark as a person reads them."""
+
+  def cell(found):
+    return f'{found["mean"]:.2f} ({found["low"]:.2f} to {found["high"]:.2f})'
+
+  return [
+    {
+      'forget set': row['forget set'],
+      'method': row['method'],
+      **{split: cell(row[split]) for split in matching.SPLITS},
+    }
+    for row in summary['rows']
+  ]
 
 
 def fit(

@@ -90,6 +90,12 @@ def _one_seed(settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
   }
 
 
+def points(workdir: str, seed: int) -> dict[str, Any]:
+  """Margins of some forgotten points, {set: {row of the table: [[...]]}}."""
+  path = pathlib.Path(workdir) / f'seed_{seed}.json'
+  return json.loads(path.read_bytes())['points']
+
+
 class _Study:
   """Everything that the forget sets of one seed share."""
 
@@ -109,7 +115,7 @@ class _Study:
     """The rows of one forget set."""
     logging.info('seed %d: forget set %s', self._seed, kind)
     ground, count = self._ground, self._count
-    forget = self._set(kind, {'random': 1, 'principal': 1}[kind])
+    forget = self._set(kind, 1)
     evaluation = self._oracles(forget)
     teachers = self._oracles(forget)  # others than those that judge
     truth, fresh = (
