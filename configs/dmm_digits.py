@@ -1,6 +1,8 @@
-"""Datamodel matching on 400 digits: how near unlearned models come to oracles.
+r"""Datamodel matching on 400 digits: how near unlearned models come to oracles.
 
   python experiments/benchmark.py --config=configs/dmm_digits.py --workdir=/tmp/b
+  python experiments/datamodels.py --config=configs/dmm_digits.py --workdir=/tmp/a \
+    --config.subset_models=4096
 
 100 MLPs learn 400 of the digits by heart; 20 of these are to be forgotten, drawn
 at random or as the top of a principal component of the datamodel, which is
@@ -31,4 +33,6 @@ def get_config(variant=''):
     c.rows, c.validation_rows, c.epochs = 60, 40, 2
     c.models, c.subset_models, c.forget_size = 6, 40, 4
     c.calibration_sets = 1
+    c.lds_masks, c.lds_seeds = 8, 1
+    c.attributors = c.attributors[:3]
   return c.lock()

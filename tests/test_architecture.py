@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 import unlearn_jax
+from unlearn_jax import registry
 
 ROOT = pathlib.Path(unlearn_jax.__file__).parent
 
@@ -91,7 +92,7 @@ def test_imports_point_down(path):
 
 @pytest.mark.parametrize('path', FILES, ids=str)
 def test_components_do_not_import_their_siblings(path):
-  if len(path.parts) < 2 or path.parts[0] not in ('data', 'models'):
+  if len(path.parts) < 2 or path.parts[0] not in registry.kinds():
     return
   for parts in _ours(path):
     if parts[0] == path.parts[0] and len(parts) > 1:

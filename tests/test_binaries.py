@@ -78,6 +78,15 @@ def test_every_config_runs_a_tiny_step(name, tmp_path):
     summary = experiment.train(config, str(tmp_path / 'run'))
     assert summary['trained'] == summary['stages'] >= 1
     assert 'accuracy' in summary['test']
+  elif 'subset_models' in config:  # a study
+    summary = experiment.benchmark(config, str(tmp_path / 'run'))
+    assert len(summary['rows']) == len(config.forget_sets) * (
+      2 + len(config.methods)
+    )
+    assert pathlib.Path(summary['picture']).read_bytes()[1:4] == b'PNG'
+    # Again it reads what it has found.
+    again = experiment.benchmark(config, str(tmp_path / 'run'))
+    assert again['rows'] == summary['rows']
   else:
     summary, _ = experiment.fit(config, str(tmp_path / 'run'))
     assert summary['steps'] >= 1

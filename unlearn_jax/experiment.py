@@ -38,7 +38,7 @@ from unlearn_jax import (
   types,
 )
 from unlearn_jax.models import _vit_weights
-from unlearn_jax.study import figures, matching
+from unlearn_jax.study import attribution, figures, matching
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.study import writer as writer_lib
 
@@ -121,6 +121,19 @@ def matching_config() -> ConfigDict:
   c.forget_sets = ('random', 'principal')
   c.forget_size = 20
   c.calibration_sets = 3  # a kind, each with oracles of its own
+  # Of `datamodels.py`, which scores attributions on models of other subsets.
+  c.lds_masks, c.lds_seeds = 256, 4
+  c.lds_at = (256, 512, 1024, 2048)  # and all `subset_models`
+  c.estimators = ('difference', 'ridge')
+  krylov = {'solver': 'krylov', 'steps': 60, 'damping': 1.0}
+  c.attributors = [
+    {'name': 'random', 'checkpoints': 1},
+    {'name': 'grad_dot', 'checkpoints': 10},
+    {'name': 'trak', 'checkpoints': 1},
+    {'name': 'trak', 'checkpoints': 5},
+    {'name': 'trak', 'checkpoints': 20},
+    {'name': 'influence', 'checkpoints': 10, **krylov},
+  ]
   # Rows of the table: `name` is a file of unlearn_jax/unlearners, the rest are
   # arguments of its `make`.
   adam = {'name': 'adam', 'epochs': 60}
@@ -162,6 +175,11 @@ def benchmark(config: ConfigDict, workdir: str) -> dict[str, Any]:
   path = pathlib.Path(workdir) / 'benchmark.png'
   figures.margins(matching.points(workdir, config.seeds[0]), path)
   return {**summary, 'picture': str(path)}
+
+
+def attribute(config: ConfigDict, workdir: str) -> dict[str, Any]:
+  """Estimates datamodels and scores attributions by LDS."""
+  return attribution.run(config.to_dict(), workdir)
 
 
 def shown(summary: Mapping[str, Any]) -> list[dict[str, str]]:

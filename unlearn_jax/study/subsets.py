@@ -155,6 +155,8 @@ def train_subsets(
     sums.margins = _moments.Moments.restore(tree['margins'])
     done = meta['done']
     report(done)
+  elif folder.exists():  # of other settings
+    shutil.rmtree(folder)
   chunks = ground.fleet.train(seen[done:], SUBSET + np.arange(done, count))
   for number, chunk in enumerate(chunks, start=1):
     part = slice(done, done + len(chunk.indices))

@@ -10,7 +10,7 @@ from typing import Any
 from absl import logging
 
 from unlearn_jax import devices, errors, files
-from unlearn_jax.study.speed import loops, placement, systems
+from unlearn_jax.study.speed import fleets, loops, placement, systems
 
 # Those of the second kind measure the system of a recipe.
 _PLAIN = {
@@ -18,6 +18,7 @@ _PLAIN = {
   'non_use': systems.non_use,
   'planning': systems.planning,
   'devices': placement.devices,
+  'fleet': fleets.fleet,
 }
 _OF_RECIPE = {
   'bookkeeping': systems.bookkeeping,

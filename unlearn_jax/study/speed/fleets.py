@@ -1,0 +1,104 @@
+"""A fleet on two simulated devices against the same models one by one.
+
+In a child process, like `placement`, and so that both see the same machine.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+
+from unlearn_jax import devices as devices_lib
+from unlearn_jax import losses, optimizers, registry, step
+from unlearn_jax.fleet import fleet as fleet_lib
+from unlearn_jax.study.speed import pairs, placement
+
+_CALL = 'from unlearn_jax.study.speed import fleets as f; f.child({})'
+_MODELS, _ROWS, _BATCH, _EPOCHS = 128, 400, 100, 80
+_ALONE = 2  # models whose steps are called one by one from Python
+
+
+def fleet(folder: pathlib.Path, quick: bool) -> list[pairs.Row]:
+  """Models a second of a fleet of digits MLPs, and against two baselines."""
+  del folder
+  code = _CALL.format(3 if quick else 9)
+  made = subprocess.run(
+    [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, check=True
+  )
+  found = json.loads(made.stdout.splitlines()[-1])
+  scan, calls, mine, mine_again = (
+    np.array(found[name]) for name in ('scan', 'calls', 'mine', 'mine_again')
+  )
+  named = {'models': _MODELS, 'rows': _ROWS, 'epochs': _EPOCHS}
+  return [
+    pairs.spread(_MODELS / mine, '/s', 'models', [25, 50, 75], details=named),
+    pairs.Times(scan, mine).row(
+      'one by one inside jit / fleet', 'fleet', '>= 1.6', **named
+    ),
+    pairs.Times(calls * (_MODELS / _ALONE), mine_again).row(
+      'step by step from Python / fleet', 'fleet', '>= 30', **named
+    ),
+  ]
+
+
+def child(count: int) -> None:
+  """Times all of them in turn and prints what it found."""
+  devices_lib.simulate(2)
+  mine = fleet_lib.Fleet(
+    model=registry.make('models', 'mlp', num_outputs=10, hidden=(32,)),
+    data=placement.random_images(_ROWS, (64,)),
+    optimizer=optimizers.make('sgd', learning_rate=0.1, momentum=0.9),
+    schedule=optimizers.make_schedule('linear', warmup=0.2),
+    batch_size=_BATCH,
+    epochs=_EPOCHS,
+  )
+  seen = np.ones((_MODELS, _ROWS), np.float32)
+  indices = np.arange(_MODELS, dtype=np.int32)
+
+  def together():
+    for chunk in mine.train(seen):
+      jax.block_until_ready(chunk.params)
+
+  @jax.jit
+  def scan(table, models):
+    return jax.lax.map(lambda model: mine._fit_one(table, *model), models)
+
+  def one_by_one():
+    jax.block_until_ready(scan(mine._table, (indices, seen)))
+
+  one_step = jax.jit(
+    step.make_step(
+      step.supervised(mine.model, losses.cross_entropy),
+      mine.optimizer,
+      schedule=mine.schedule,
+    )
+  )
+  table, key = jax.device_put(mine._table), jax.random.key(0)
+  gather = jax.jit(step.gather)
+  plan = np.arange(_ROWS, dtype=np.int32).reshape(-1, _BATCH)
+  start = step.init_state(
+    mine.model.init(key, mine._table.x[:1]), mine.optimizer
+  )
+
+  def step_by_step():
+    for _ in range(_ALONE):
+      state = start
+      for i in range(_EPOCHS * len(plan)):
+        batch = gather(table, plan[i % len(plan)])
+        state, _ = one_step(state, batch, key, i / (_EPOCHS * len(plan)))
+      jax.block_until_ready(state)
+
+  for run in (together, one_by_one, step_by_step):
+    run()  # compiles
+  scan_times, mine_times = pairs.measure(one_by_one, together, count)
+  calls, again = pairs.measure(step_by_step, together, count)
+  found = {
+    'scan': scan_times,
+    'mine': mine_times,
+    'calls': calls,
+    'mine_again': again,
+  }
+  print(json.dumps({name: times.tolist() for name, times in found.items()}))
