@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
 from unlearn_jax import errors, keys
 
@@ -137,3 +138,25 @@ def test_many_orders_at_once_are_the_orders_one_by_one(kind):
   assert (many == [keys.order(ids, salt) for salt in 'ab']).all()
   assert (many[0] != many[1]).any()
   assert keys.orders(ids[:0], ['a', 'b']).shape == (2, 0)
+
+
+@pytest.mark.parametrize('n', [1, 2, 3, 21, 400])
+def test_a_shuffle_is_a_permutation(n):
+  found = np.asarray(keys.shuffle(keys.root(1), n))
+  assert sorted(found.tolist()) == list(range(n))
+  if n > 20:
+    other = np.asarray(keys.shuffle(keys.root(2), n))
+    assert (found != other).mean() > 0.8
+
+
+def test_every_order_of_a_shuffle_is_as_likely_as_another():
+  many = jax.random.split(keys.root(0), 24_000)
+  found = np.asarray(jax.vmap(lambda key: keys.shuffle(key, 4))(many))
+  _, counts = np.unique(found, axis=0, return_counts=True)
+  assert len(counts) == 24
+  assert stats.chisquare(counts).pvalue > 1e-3
+  # Of many rows: where a row goes, and who comes after it.
+  found = np.asarray(jax.vmap(lambda key: keys.shuffle(key, 50))(many[:10_000]))
+  for seen in (found[:, 7], (found[:, 8] - found[:, 7]) % 50):
+    counts = np.bincount(seen, minlength=50)
+    assert stats.chisquare(counts[counts > 0]).pvalue > 1e-3

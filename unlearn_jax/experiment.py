@@ -111,7 +111,7 @@ def matching_config() -> ConfigDict:
   c.augment = ConfigDict({'shift': 0, 'flip': False})
   c.batch_size = 100
   c.epochs = 10
-  c.width = 16  # models that share an operation
+  c.width = 4  # models that share an operation; hundreds on an accelerator
   c.seeds = (0, 1, 2)
   c.models = 100  # unlearned, and as many oracles; KLoM depends on it
   c.subset_models = 1024  # for the datamodel

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from unlearn_jax import errors
@@ -93,6 +94,27 @@ def orders(ids: np.ndarray, salts: Sequence[str]) -> np.ndarray:
 def fraction(ids: np.ndarray, salt: str) -> np.ndarray:
   """A keyed number in [0, 1) for each id: public splits that never move."""
   return (hash_ids(ids, salt) >> np.uint64(11)) * 2.0**-53
+
+
+def shuffle(key: jax.Array, n: int, rounds: int = 24) -> jax.Array:
+  """A permutation of range(n) as int32, inside a program and without a sort.
+
+  In each round a random reflection pairs the numbers off, and a hash of the
+  pair decides whether its two change places ("swap or not", Hoang, Morris and
+  Rogaway, 2012). Sorting random numbers took half the time of a small model.
+  """
+  draws = jax.random.bits(key, (rounds, 2))
+
+  def one_round(i, x):
+    middle, salt = draws[i, 0] % n, draws[i, 1]
+    other = jnp.where(x <= middle, middle - x, middle + n - x)
+    h = jnp.maximum(x, other) ^ salt
+    for constant in (0x85EBCA6B, 0xC2B2AE35):  # the finalizer of MurmurHash3
+      h = (h ^ (h >> 15)) * jnp.uint32(constant)
+    return jnp.where((h ^ (h >> 16)) & 1, other, x)
+
+  start = jnp.arange(n, dtype=jnp.uint32)
+  return jax.lax.fori_loop(0, rounds, one_round, start).astype(jnp.int32)
 
 
 def _hash_many(ids: np.ndarray, salts: Sequence[str]) -> np.ndarray:

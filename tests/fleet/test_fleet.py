@@ -79,7 +79,7 @@ def test_a_model_is_what_a_plain_loop_over_its_rows_makes():
   )
   state = step.init_state(params, mine.optimizer)
   for epoch in range(3):
-    order = jax.random.permutation(keys.stream(key, 'order', epoch), 21)
+    order = keys.shuffle(keys.stream(key, 'order', epoch), 21)
     for i, at in enumerate(np.split(np.asarray(order), [8, 16])):
       batch = types.Batch(
         rows.x[at],

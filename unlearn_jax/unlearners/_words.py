@@ -25,7 +25,7 @@ class Request(NamedTuple):
   # Predicted change of the logits [points, outputs]; the points begin with the
   # rows of `data`.
   shift: np.ndarray | None = None
-  width: int = 16  # models that share an operation
+  width: int = 4  # models that share an operation
 
   @property
   def retain(self) -> np.ndarray:
