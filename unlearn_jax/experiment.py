@@ -144,6 +144,13 @@ def matching_config() -> ConfigDict:
     'dm_direct': {'name': 'dm_direct'},
     'dmm, Adam': {'name': 'dmm', 'solver': adam},
     'dmm, Gauss-Newton': {'name': 'dmm', 'solver': {**newton, 'damping': 0.1}},
+    # Predicted by influence functions of a few of the models, from no subset.
+    'dmm, influence': {
+      'name': 'dmm',
+      'solver': {**newton, 'damping': 0.1},
+      'attributor': {'name': 'influence', 'checkpoints': 10},
+      'calibrated': False,  # the factor is that of the datamodel
+    },
     'oracle matching, Adam': {'name': 'oracle_matching', 'solver': adam},
     'oracle matching, Gauss-Newton': {
       'name': 'oracle_matching',

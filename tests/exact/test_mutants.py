@@ -953,10 +953,11 @@ def _a_prior_is_not_looked_at(patch):
 def _edges_are_quantiles_of_those_who_are_there(patch):
   original = partition._by_prior
 
-  def by_prior(owners, slices, probability, otherwise, edges):
+  def by_prior(owners, probability, otherwise, edges):
     p = [probability.get(str(owner), otherwise) for owner in owners.tolist()]
+    slices = len(edges) + 1
     edges = np.quantile(p, np.arange(1, slices) / slices)
-    return original(owners, slices, probability, otherwise, edges)
+    return original(owners, probability, otherwise, edges)
 
   patch.setattr(partition, '_by_prior', by_prior)
 

@@ -170,15 +170,13 @@ class _Study:
   def _shift(self, source, forget) -> np.ndarray:
     if source == 'datamodels':
       return self._datamodel.shift(forget)
-    settings = dict(source)
+    settings, ground = dict(source), self._ground
+    count = settings.pop('checkpoints')
     attribute = registry.make('attributors', settings.pop('name'), **settings)
-    ground = self._ground
     found = attribute(
       attributor_words.Setting(
         ground.fleet.model.apply,
-        jax.tree.map(
-          lambda leaf: leaf[: settings.get('models', 10)], self._base
-        ),
+        jax.tree.map(lambda leaf: leaf[:count], self._base),
         ground.train.all().x,
         ground.train.labels,
         ground.x,
