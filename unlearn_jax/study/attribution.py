@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from unlearn_jax import checkpoints, devices, files, losses, registry
-from unlearn_jax.attributors import _words, datamodels
+from unlearn_jax.attributors import datamodels
 from unlearn_jax.metrics import lds
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.study import subsets
@@ -105,20 +105,13 @@ def _of_checkpoints(ground, settings, truth):
   """Attributors that look at trained models and not at subsets."""
   most = max((m['checkpoints'] for m in settings['attributors']), default=0)
   base = ground.models(subsets.BASE, most) if most else None
-  examples, rows = ground.train.all(), []
+  rows = []
   for chosen in settings['attributors']:
     named = dict(chosen)
     count, name = named.pop('checkpoints'), named.pop('name')
     params = jax.tree.map(lambda leaf, k=count: leaf[:k], base)
     found = registry.make('attributors', name, **named)(
-      _words.Setting(
-        ground.fleet.model.apply,
-        params,
-        examples.x,
-        examples.y,
-        ground.x[truth.points],
-        ground.y[truth.points],
-      )
+      ground.setting(params, truth.points)
     )
     if found.scores is not None:
       predicted = truth.masks.astype(np.float32) @ found.scores

@@ -20,7 +20,6 @@ import numpy as np
 from absl import logging
 
 from unlearn_jax import devices, errors, files, registry
-from unlearn_jax.attributors import _words as attributor_words
 from unlearn_jax.attributors import datamodels
 from unlearn_jax.metrics import klom
 from unlearn_jax.study import forget_sets, subsets
@@ -127,7 +126,7 @@ class _Study:
     seconds = {}
     for name, method in self._settings['methods'].items():
       began = time.monotonic()
-      judged[name] = self._unlearn(name, method, kind, forget, teachers)
+      judged[name] = self._unlearn(method, kind, forget, teachers)
       seconds[name] = (time.monotonic() - began) / count
     some = forget[:4]
     self.shown = {
@@ -144,7 +143,7 @@ class _Study:
       for name, margins in judged.items()
     ]
 
-  def _unlearn(self, name, method, kind, forget, teachers) -> np.ndarray:
+  def _unlearn(self, method, kind, forget, teachers) -> np.ndarray:
     method = dict(method)
     source = method.pop('attributor', 'datamodels')
     calibrated = method.pop('calibrated', True)
@@ -173,16 +172,8 @@ class _Study:
     settings, ground = dict(source), self._ground
     count = settings.pop('checkpoints')
     attribute = registry.make('attributors', settings.pop('name'), **settings)
-    found = attribute(
-      attributor_words.Setting(
-        ground.fleet.model.apply,
-        jax.tree.map(lambda leaf: leaf[:count], self._base),
-        ground.train.all().x,
-        ground.train.labels,
-        ground.x,
-        ground.y,
-      )
-    )
+    params = jax.tree.map(lambda leaf: leaf[:count], self._base)
+    found = attribute(ground.setting(params, np.arange(len(ground.x))))
     if found.of != 'logits':
       raise errors.ConfigError(f'{source} says nothing about logits')
     return found.shift(forget)

@@ -26,7 +26,7 @@ from unlearn_jax import (
   registry,
   types,
 )
-from unlearn_jax.attributors import _moments
+from unlearn_jax.attributors import _moments, _words
 from unlearn_jax.fleet import fleet as fleet_lib
 
 # Models of one purpose never share an index with those of another.
@@ -61,10 +61,21 @@ class Ground:
     """`count` models that never saw the rows `without`, side by side."""
     masks = np.ones((count, self.n), bool)
     masks[:, np.asarray(without, int)] = False
-    assert not masks[:, np.asarray(without, int)].any()
     made = self.fleet.train(masks, first + np.arange(count))
     parts = [jax.device_get(chunk.params) for chunk in made]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+  def setting(self, params: types.Params, points) -> _words.Setting:
+    """What an attributor sees that asks about `points`, as positions."""
+    examples = self.train.all()
+    return _words.Setting(
+      self.fleet.model.apply,
+      params,
+      examples.x,
+      examples.y,
+      self.x[points],
+      self.y[points],
+    )
 
   def logits(self, params: types.Params) -> np.ndarray:
     """[models, points, classes]."""

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from unlearn_jax import errors, keys, registry, step, trees, types
+from unlearn_jax import errors, keys, losses, registry, step, trees, types
 from unlearn_jax.fleet import fleet
 from unlearn_jax.unlearners import _words
 
@@ -72,21 +72,16 @@ def by_adam(
 
 @functools.lru_cache(maxsize=32)
 def _adam(model, width, epochs, learning_rate, batch_size):
-  def objective(params, batch, row_keys):
-    out = model.forward(
-      params, batch.x, key=row_keys, train=True, weight=batch.weight
-    )
-    gap = jnp.mean((out.logits - batch.y) ** 2, axis=-1)
-    total = jnp.maximum(jnp.sum(batch.weight), 1.0)
-    return step.Objective(jnp.sum(batch.weight * gap) / total, out.stats)
-
   def falling(progress):
     # A little more, or rounding puts the first step of an epoch in the last.
     return _DECAY ** jnp.floor(progress * epochs + 1e-4)
 
   optimizer = optax.adam(learning_rate)
   one_step = step.make_step(
-    objective, optimizer, schedule=falling, trainable=model.trainable
+    step.supervised(model, losses.squared_error),
+    optimizer,
+    schedule=falling,
+    trainable=model.trainable,
   )
 
   def one(shared, index, params, target):
