@@ -27,6 +27,7 @@ LAYERS = (
     'step',
     'training',
     'checkpoints',
+    'clock',
   ),
   ('data', 'models'),
   ('exact', 'fleet'),

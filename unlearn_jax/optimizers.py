@@ -63,6 +63,28 @@ def make(name: str, *, clip_norm: float = 0.0, **kwargs):
   return optimizer
 
 
+def held(optimizer, kept):
+  """`optimizer`, but only coordinates that are true in `kept` ever move.
+
+  The others keep their bits: neither momentum nor weight decay reaches them,
+  and no trace of them is in the state. `kept` is a tree like the parameters.
+  """
+
+  def only(tree):
+    return jax.tree.map(
+      lambda keep, leaf: jnp.where(keep, leaf, jnp.zeros((), leaf.dtype)),
+      kept,
+      tree,
+    )
+
+  def update(gradient, state, params=None):
+    seen = None if params is None else only(params)
+    updates, state = optimizer.update(only(gradient), state, seen)
+    return only(updates), state
+
+  return optax.GradientTransformation(optimizer.init, update)
+
+
 def constant(progress):
   return jnp.ones_like(progress)
 

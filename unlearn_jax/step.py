@@ -35,7 +35,7 @@ class Table(NamedTuple):
   """A data set on the device, from which steps gather their rows."""
 
   x: types.Array  # [n, *input_shape] float32
-  y: types.Array  # [n] or [n, num_outputs]
+  y: Any  # [n] or [n, num_outputs], or a tree of arrays [n, ...]
   id: types.Array  # [n, 2] uint32
 
 
@@ -145,7 +145,8 @@ def gather(table: Table, positions: jax.Array) -> types.Batch:
   """The rows at `positions` as a batch; -1 gives a padding row."""
   at = jnp.maximum(positions, 0)
   weight = (positions >= 0).astype(jnp.float32)
-  return types.Batch(table.x[at], table.y[at], weight, table.id[at])
+  y = jax.tree.map(lambda leaf: leaf[at], table.y)
+  return types.Batch(table.x[at], y, weight, table.id[at])
 
 
 def _silence_padding(batch: types.Batch) -> types.Batch:
@@ -156,4 +157,5 @@ def _silence_padding(batch: types.Batch) -> types.Batch:
     mask = kept.reshape(kept.shape + (1,) * (rows.ndim - 1))
     return jnp.where(mask, rows, jnp.zeros((), rows.dtype))
 
-  return types.Batch(zero(batch.x), zero(batch.y), batch.weight, zero(batch.id))
+  y = jax.tree.map(zero, batch.y)
+  return types.Batch(zero(batch.x), y, batch.weight, zero(batch.id))

@@ -38,7 +38,9 @@ class Batch(NamedTuple):
   """What one training step sees. Rows of weight 0 are padding."""
 
   x: Array  # [batch, *input_shape] float32
-  y: Array  # [batch] int32 or [batch, num_outputs] float32
+  # [batch] int32 or [batch, num_outputs] float32; an objective of its own may
+  # want more to each row: a tree of arrays [batch, ...].
+  y: Any
   weight: Array  # [batch] float32
   id: Array  # [batch, 2] uint32: `keys.id_words` of the example's id
 

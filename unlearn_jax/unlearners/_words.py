@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unlearn_jax import augment as augment_lib
 from unlearn_jax import errors, types
 
 
@@ -26,6 +27,10 @@ class Request(NamedTuple):
   # rows of `data`.
   shift: np.ndarray | None = None
   width: int = 4  # models that share an operation
+  # Which weights may move, booleans like `params`: what is pruned stays so.
+  kept: types.Params | None = None
+  control: types.Dataset | None = None  # that no model saw, to choose by
+  augment: augment_lib.Augment | None = None  # as the models were trained
 
   @property
   def retain(self) -> np.ndarray:
@@ -33,11 +38,21 @@ class Request(NamedTuple):
     return np.setdiff1d(np.arange(len(self.data)), self.forget)
 
 
+class Record(NamedTuple):
+  """What unlearning has cost; compiling is apart, it happens once."""
+
+  seconds: float  # for all models together
+  compile_seconds: float
+  gradients: float  # examples differentiated, for each model
+  outputs: float  # examples only looked at, for each model
+
+
 class Unlearned(NamedTuple):
   """The models afterwards, and what is added to their answers at the points."""
 
   params: types.Params
   shift: np.ndarray | None = None
+  record: Record | None = None
 
 
 def check(request: Request, needs: tuple[str, ...]) -> None:

@@ -1,0 +1,161 @@
+"""The door to methods that look at one model.
+
+Such a method is one function, `unlearn(model, params, data, key, *, settings)`,
+and the tuple `READS` of what it looks at; `make = _door.door(unlearn, READS)`
+makes it a component. The door runs it for every model of a request in one
+program, hands over what is declared and nothing else, and holds the weights
+that must not move. Settings that are numbers with a point are run-time values:
+tuning them compiles nothing.
+"""
+
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unlearn_jax import clock, errors, keys, registry, trees, types
+from unlearn_jax.fleet import fleet
+from unlearn_jax.unlearners import _passes, _words
+
+PARTS = ('forget', 'retain', 'control')
+ALL = tuple(f'{part}.{field}' for part in PARTS for field in ('x', 'y'))
+
+
+def door(
+  unlearn: Callable[..., types.Params], reads: tuple[str, ...]
+) -> Callable[..., Callable[[_words.Request], _words.Unlearned]]:
+  """The `make` of a method; its keywords are those of `unlearn`."""
+  signature = inspect.signature(unlearn)
+  settings = [
+    p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY
+  ]
+
+  def make(**given: Any) -> Callable[[_words.Request], _words.Unlearned]:
+    registry.check_arguments(make, f'argument of {unlearn.__module__}', given)
+    values = {p.name: _typed(p.default, given.get(p.name)) for p in settings}
+    _check(values)
+    return functools.partial(_run, unlearn, reads, values)
+
+  make.__signature__ = inspect.Signature(settings)
+  make.__doc__ = unlearn.__doc__
+  return make
+
+
+def _typed(default, value):
+  """A setting as it is; where the default has a point, as such a number."""
+  if value is None:
+    return default
+  return float(value) if isinstance(default, float) else value
+
+
+def _check(values) -> None:
+  for name, value in values.items():
+    if isinstance(value, float) and not np.isfinite(value):
+      raise errors.ConfigError(f'{name} is a finite number, got {value}')
+    if name in ('epochs', 'batch_size') and value < 1:
+      raise errors.ConfigError(f'{name} is at least 1, got {value}')
+
+
+def _run(unlearn, reads, values, request: _words.Request) -> _words.Unlearned:
+  _words.check(request, ())
+  if request.control is None and any(r.startswith('control') for r in reads):
+    raise errors.ConfigError('this unlearner needs control')
+  count = len(jax.tree.leaves(request.params)[0])
+  width = min(request.width, -(-count // jax.local_device_count()))
+  numbers = {k: np.float32(v) for k, v in values.items() if type(v) is float}
+  fixed = tuple((k, v) for k, v in values.items() if k not in numbers)
+  program = _program(
+    unlearn,
+    reads,
+    fixed,
+    request.model,
+    request.data.task,
+    request.augment,
+    width,
+  )
+  shared = (
+    {part: _rows(request, part, reads) for part in PARTS},
+    numbers,
+    np.int32(request.seed),
+  )
+  began, compiled = time.monotonic(), clock.compiling()
+  made, read = [], None
+  for some in fleet.chunks(count, width):
+    mine = jax.tree.map(
+      lambda leaf, some=some: leaf[some], (request.params, request.kept)
+    )
+    params, read = jax.device_get(
+      program(shared, (some.astype(np.int32), *mine))
+    )
+    made.append(params)
+  compiled = clock.compiling() - compiled
+  return _words.Unlearned(
+    jax.tree.map(lambda *parts: np.concatenate(parts), *made),
+    record=_words.Record(
+      seconds=time.monotonic() - began - compiled,
+      compile_seconds=compiled,
+      gradients=float(read['gradients'][0]),
+      outputs=float(read['outputs'][0]),
+    ),
+  )
+
+
+@functools.lru_cache(maxsize=64)
+def _program(unlearn, reads, fixed, model, task, augment, width):
+  def one(shared, index, params, kept):
+    parts, numbers, seed = shared
+    if kept is not None:
+      kept, _ = trees.partition(kept, model.trainable)
+    data = _passes.Data(**parts, task=task, kept=kept, augment=augment)
+    key = keys.stream(keys.root(seed), 'unlearn', index)
+    made = unlearn(model, params, data, key, **dict(fixed), **numbers)
+    spent = {'gradients': jnp.zeros(()), 'outputs': jnp.zeros(())}
+    for kind, rows in data.read:
+      spent[kind] += rows
+    return _settled(model, params, made, kept), spent
+
+  return fleet.spread(one, width)
+
+
+def _settled(model, before, after, kept):
+  """What a method made, with all that must not move as it was."""
+  live, frozen = trees.partition(after, model.trainable)
+  old, still = trees.partition(before, model.trainable)
+  if kept is not None:
+    live = jax.tree.map(jnp.where, kept, live, old)
+  # Statistics of layers move in the forward pass; a frozen backbone does not.
+  stats, _ = trees.partition(frozen, lambda path: not types.not_stats(path))
+  _, still = trees.partition(still, lambda path: not types.not_stats(path))
+  return trees.merge(live, stats, still)
+
+
+def _rows(request: _words.Request, part: str, reads) -> _passes.Rows:
+  """The rows of a part, padded, without what was not declared."""
+  data, at = request.data, None
+  if part == 'control':
+    data = request.control
+    if data is None:
+      return _passes.Rows(None, None, None, None, None)
+    at = np.arange(len(data))
+  else:
+    at = np.asarray(getattr(request, part))
+  wanted = {field for field in ('x', 'y') if f'{part}.{field}' in reads}
+  if not wanted:
+    return _passes.Rows(None, None, None, None, None)
+  # Sets of like size share a program: what goes is filled up to a power of
+  # two, what stays to the whole.
+  size = len(data) if part == 'retain' else 1 << (len(at) - 1).bit_length()
+  filled = np.concatenate([at, np.zeros(size - len(at), at.dtype)])
+  examples = data.take(filled)
+  return _passes.Rows(
+    examples.x if 'x' in wanted else None,
+    examples.y if 'y' in wanted else None,
+    keys.id_words(examples.id),
+    (np.arange(size) < len(at)).astype(np.float32),
+    np.int32(len(at)),
+  )
