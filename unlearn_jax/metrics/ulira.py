@@ -11,6 +11,9 @@ Masks belong to ORIGINAL models, of which one is unlearned many times. Here an
 unlearning only says which original it came from, by id, and never has a
 training mask of its own; one that forgets what its original never saw is
 refused, so masks in another order do not pass unseen.
+
+Models that all saw everything and all forget one set have no points that they
+never saw: `retrained_game.py` is the attack on those.
 """
 
 import dataclasses
@@ -21,6 +24,7 @@ import numpy as np
 import scipy.stats
 
 from unlearn_jax import errors
+from unlearn_jax.metrics import _gaussian
 from unlearn_jax.metrics._words import (
   COVERAGE,
   MARGIN_LIMIT,
@@ -32,7 +36,6 @@ from unlearn_jax.metrics._words import (
 )
 
 IDEAL = 0.5
-_NARROWEST = 1e-3  # standard deviation of a fit: equal margins make no wall
 
 
 class Originals(NamedTuple):
@@ -110,7 +113,9 @@ class Ulira:
       rng,
     )
     margins = unlearnings.margins[attacked]
-    scores = _log_normal(margins, *fits[0]) - _log_normal(margins, *fits[1])
+    scores = _gaussian.log_density(margins, *fits[0]) - _gaussian.log_density(
+      margins, *fits[1]
+    )
     return self._attack(scores, *rows, origin[attacked], counts, rng)
 
   def _fits(self, unlearned, never_seen, needed, rng):
@@ -131,7 +136,7 @@ class Ulira:
       mean = np.sum(margins, axis=0, where=used) / size
       square = np.sum((margins - mean) ** 2, axis=0, where=used)
       deviation = np.sqrt(square / np.maximum(count - 1, 1))
-      fits.append((mean, np.maximum(deviation, _NARROWEST)))
+      fits.append((mean, np.maximum(deviation, _gaussian.NARROWEST)))
     return fits, count[needed]
 
   def _attack(self, scores, forgotten, never, origin, counts, rng) -> Attack:
@@ -269,11 +274,6 @@ def _balanced(forgotten, never, rng):
       'no attacked model has both a forgotten and a never seen point'
     )
   return np.stack([_choose(x, count, 1, rng) for x in (forgotten, never)])
-
-
-def _log_normal(x, mean, deviation):
-  """Log density up to the constant that both kinds share."""
-  return -0.5 * ((x - mean) / deviation) ** 2 - np.log(deviation)
 
 
 def _auc(yes, no) -> float:
