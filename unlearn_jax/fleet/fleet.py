@@ -165,14 +165,22 @@ def epochs(
 
 
 def outputs(
-  model: types.Model, params: types.Params, x: np.ndarray, *, width: int = 4
+  model: types.Model,
+  params: types.Params,
+  x: np.ndarray,
+  *,
+  width: int = 4,
+  of: str = 'logits',
 ) -> np.ndarray:
-  """Logits [models, rows, outputs] of models side by side in `params`."""
+  """Logits [models, rows, outputs] of models side by side in `params`.
+
+  Or, with `of='features'`, what their last layer sees.
+  """
   count, rows = len(jax.tree.leaves(params)[0]), len(x)
   batch = min(_EVAL_BATCH, rows)
   padded = np.pad(x, [(0, -rows % batch)] + [(0, 0)] * (x.ndim - 1))
   batches = padded.reshape(-1, batch, *x.shape[1:])
-  run = _forward(model, width)
+  run = _forward(model, width, of)
   found = []
   for some in chunks(count, width):
     part = jax.tree.map(lambda leaf, some=some: leaf[some], params)
@@ -182,9 +190,11 @@ def outputs(
 
 
 @functools.lru_cache(maxsize=16)
-def _forward(model: types.Model, width: int):
+def _forward(model: types.Model, width: int, of: str):
+  function = {'logits': model.apply, 'features': model.features}[of]
+
   def one(batches, params):
-    return jax.lax.map(functools.partial(model.apply, params), batches)
+    return jax.lax.map(functools.partial(function, params), batches)
 
   return spread(one, width)
 

@@ -1,0 +1,134 @@
+"""Where methods are compared: models, oracles for each forget set, and rows.
+
+Models come from a fleet and are known by their index, so whatever was trained
+once is found again by the hash of all it is a function of, in this run or a
+later one.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from unlearn_jax import checkpoints, errors, files, registry, types
+from unlearn_jax.fleet import fleet as fleet_lib
+from unlearn_jax.study import subsets
+
+# Beside those of subsets.py: models that settings are chosen with.
+TUNED = 5 * 10**6
+
+SPLITS = ('forget', 'retain', 'test')
+
+
+class Models(NamedTuple):
+  """Models side by side, leaves [models, ...]; of pruned ones what is kept."""
+
+  params: types.Params
+  kept: types.Params | None = None
+
+
+class Evidence(NamedTuple):
+  """What metrics look at: all points, those that were trained on first."""
+
+  params: types.Params
+  logits: np.ndarray  # [models, points, classes]
+  features: np.ndarray  # [few models, points, features]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Arena:
+  """One training set, and models that learned it or a part of it.
+
+  Attributes:
+    ground: the rows, and the fleet that learns them.
+    control: rows that no model sees and methods may choose by.
+    pruner: prunes every model, the oracles' too; None: they are dense.
+    recipe: digest of all else that a model is a function of.
+    folder: of what was trained before.
+    few: models of which features are kept: dear metrics look at so many.
+  """
+
+  ground: subsets.Ground
+  control: types.Dataset
+  pruner: Mapping[str, Any] | None
+  recipe: str
+  folder: pathlib.Path
+  few: int
+
+  @property
+  def test(self) -> np.ndarray:
+    """Points that neither models nor methods have seen."""
+    return np.arange(
+      self.ground.n + len(self.control), len(self.ground.x)
+    )
+
+  def splits(self, forget: np.ndarray) -> dict[str, np.ndarray]:
+    """Points of each split of a forget set."""
+    retain = np.setdiff1d(np.arange(self.ground.n), forget)
+    return dict(zip(SPLITS, (forget, retain, self.test), strict=True))
+
+  def models(self, first: int, count: int, without=()) -> Models:
+    """`count` models that never saw the rows `without`, from disk if there."""
+    without = np.sort(np.asarray(without, int))
+    path = self.folder / self._name(first, count, without)
+    if checkpoints.exists(path):
+      tree, _ = checkpoints.load(path)
+      return Models(tree['params'], tree.get('kept'))
+    if self.pruner is None:
+      made = Models(self.ground.models(first, count, without))
+    else:
+      named = dict(self.pruner)
+      prune = registry.make('pruners', named.pop('name'), **named)
+      masks = np.ones((count, self.ground.n), bool)
+      masks[:, without] = False
+      made = Models(*prune(self.ground.fleet, masks, first + np.arange(count)))
+    tree = {name: tree for name, tree in made._asdict().items() if tree}
+    files.make_folder(self.folder)
+    checkpoints.save(path, tree, {'models': count, 'without': len(without)})
+    return made
+
+  def evidence(self, params: types.Params) -> Evidence:
+    """Answers of models side by side at all points."""
+    few = jax.tree.map(lambda leaf: leaf[: self.few], params)
+    fleet, x = self.ground.fleet, self.ground.x
+    return Evidence(
+      params,
+      fleet.outputs(params, x),
+      fleet_lib.outputs(
+        fleet.model, few, x, width=fleet.width, of='features'
+      ),
+    )
+
+  def _name(self, first: int, count: int, without: np.ndarray) -> str:
+    ids = self.ground.train.ids[without].tolist()
+    facts = [self.recipe, self.pruner, first, count, ids]
+    text = json.dumps(files.to_json(facts), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def prepare(
+  settings: Mapping[str, Any],
+  folder: pathlib.Path,
+  pruner: Mapping[str, Any] | None,
+) -> Arena:
+  """Draws the rows by the seed of the settings; nothing is trained yet."""
+  ground = subsets.prepare(settings, settings['seed'])
+  count, left = settings['control_rows'], len(ground.rest)
+  if not 1 <= count < left:
+    raise errors.ConfigError(
+      f'control_rows is 1..{left - 1}, so that some are left to test; got '
+      f'{count}'
+    )
+  return Arena(
+    ground=ground,
+    control=ground.rest.subset(np.arange(count)),
+    pruner=dict(pruner) if pruner else None,
+    recipe=subsets.digest(ground, settings, settings['seed']),
+    folder=folder,
+    few=settings['few'],
+  )
