@@ -1,5 +1,6 @@
 """Forget sets are what they are called, the same each time, and checked."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -65,3 +66,99 @@ def test_sets_are_saved_by_id(tmp_path):
 def test_what_cannot_be_drawn_is_refused(make, message):
   with pytest.raises(errors.UnlearnError, match=message):
     make()
+
+
+def test_a_principal_set_may_take_both_ends():
+  weights = np.diag([1.0, 1, 1, 1, 1, 1, 1, 1])
+  vector = np.array([5.0, -4, 3, -3.5, 0.1, 0.2, 4.5, 0])
+  weights = np.outer(vector, vector) + 0.01 * weights
+  assert forget_sets.principal(weights, 4, both=True).tolist() == [0, 1, 3, 6]
+  assert forget_sets.principal(weights, 3, both=True).tolist() == [0, 1, 6]
+  assert forget_sets.principal(weights, 3).tolist() == [0, 2, 6]
+
+
+def test_the_next_most_memorised():
+  weights = np.diag([1.0, 5, 2, 9, 4])
+  assert forget_sets.memorised(weights, 2, after=2).tolist() == [2, 4]
+  with pytest.raises(errors.ConfigError, match='1..4'):
+    forget_sets.memorised(weights, 2, after=3)
+
+
+def chooser(sets=tuple(forget_sets.KINDS), size=3, **fields):
+  rng = np.random.default_rng(4)
+  owned = dataclasses.replace(
+    test_fleet.data(60), owners=np.arange(60) % 24, **fields
+  )
+  return forget_sets.Chooser(
+    data=owned,
+    seed=5,
+    sets=forget_sets.named(sets, size),
+    effects=rng.normal(size=(60, 60)),
+    features=rng.normal(size=(60, 4)),
+  )
+
+
+@pytest.mark.parametrize('kind', forget_sets.KINDS)
+def test_a_study_never_calibrates_on_what_it_publishes(kind):
+  sets = {
+    'one': {'kind': kind, 'draw': 1},
+    'three': {'kind': kind, 'draw': 3},
+    'random': {'size': 7},
+  }
+  if kind == 'class':
+    sets['three']['draw'] = 2  # of 3
+  choose = chooser(sets)
+  choose.check(1)
+  published = [set(choose('one')), set(choose('three'))]
+  like = set(choose('one', 1))
+  assert published[0] != published[1] and like not in published
+  assert set(choose('one', 1)) == set(choose('three', 1)) == like
+  assert len(choose('random')) == 7
+  if kind == 'owner':
+    assert {len(s) for s in (*published, like)} == {3}
+  again = chooser(sets)
+  assert set(again('one')) == published[0]
+
+
+def test_a_set_is_what_its_kind_says():
+  choose = chooser(size=4)
+  data, effects = choose.data, choose.effects
+  assert len(set(data.labels[choose('class')])) == 1
+  assert len(set(data.labels[[*choose('class'), *choose('class', 1)]])) == 2
+  own = np.sort(np.diagonal(effects))[::-1]
+  for like in (0, 1):
+    found = np.diagonal(effects)[choose('memorised', like)]
+    assert set(found) == set(own[4 * like : 4 * like + 4])
+  principal = [choose('principal', k).tolist() for k in range(4)]
+  assert principal == [
+    forget_sets.principal(effects, 4, c).tolist() for c in (1, -2, 3, -4)
+  ]
+  near = choose('nearest')
+  far = np.setdiff1d(np.arange(60), near)
+
+  def reach(center):
+    distance = np.linalg.norm(choose.features - choose.features[center], axis=1)
+    return distance[near].max() < distance[far].min()
+
+  assert any(reach(center) for center in near)
+
+
+@pytest.mark.parametrize(
+  ('sets', 'message'),
+  [
+    (('randm',), "randm'. Did you mean 'random'"),
+    ((), 'names none'),
+    ({'a': {'kind': 'random', 'sise': 3}}, "'sise'"),
+    ({'a': {'kind': 'random', 'both': True}}, "'both'"),
+    ({'a': {'kind': 'random', 'draw': 0}}, "'a' is 1 or more, got 0"),
+    ({'a': {'kind': 'class', 'draw': -1}}, 'got -1'),
+    ({'a': {'kind': 'random', 'size': 60}}, 'got 60'),
+    ({'a': {'kind': 'class', 'draw': 3}}, 'draw 4 of class'),
+    ({'a': {'kind': 'class', 'size': 40}}, 'of class'),
+    ({'a': {'kind': 'owner', 'draw': 24}}, 'draw 25 of owner of 2 to 3'),
+    ({'a': {'kind': 'owner', 'size': 1}}, 'only 0'),
+  ],
+)
+def test_a_study_that_cannot_be_is_refused_before_any_model(sets, message):
+  with pytest.raises(errors.UnlearnError, match=message):
+    dataclasses.replace(chooser(sets), effects=None).check(1)

@@ -2,14 +2,18 @@
 
 Easy and hard ones differ: random examples are replaced by what stays, a set
 that the model leans on as a group is not. Each function returns sorted
-positions of the training data.
+positions of the training data; a `Chooser` knows which of them a study means.
 """
 
+import dataclasses
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import scipy.linalg
 
-from unlearn_jax import errors, files, keys, types
+from unlearn_jax import errors, files, keys, registry, types
 
 
 def random(data: types.Dataset, size: int, seed: int = 0) -> np.ndarray:
@@ -18,7 +22,9 @@ def random(data: types.Dataset, size: int, seed: int = 0) -> np.ndarray:
   return np.sort(keys.order(data.ids, f'forget set {seed}')[:size])
 
 
-def principal(weights: np.ndarray, size: int, component: int = 1) -> np.ndarray:
+def principal(
+  weights: np.ndarray, size: int, component: int = 1, both: bool = False
+) -> np.ndarray:
   """The largest entries of a principal component of the datamodel matrix.
 
   Args:
@@ -26,15 +32,22 @@ def principal(weights: np.ndarray, size: int, component: int = 1) -> np.ndarray:
     size: of the set.
     component: from 1; a negative one takes the other end. The sign of a
       component is fixed so that its largest entry is positive.
+    both: half of the set from each end.
   """
-  _check(size, len(weights))
-  if not 1 <= abs(component) <= min(weights.shape):
+  n = len(weights)
+  _check(size, n)
+  if not 1 <= abs(component) <= n:
     raise errors.ConfigError(
-      f'component is 1..{min(weights.shape)} or its negative, got {component}'
+      f'component is 1..{n} or its negative, got {component}'
     )
-  vector = np.linalg.svd(weights)[0][:, abs(component) - 1]
-  vector = vector * np.sign(vector[np.argmax(np.abs(vector))])
-  return np.sort(np.argsort(-np.sign(component) * vector)[:size])
+  # Left singular vectors: those of the largest eigenvalues of w w'.
+  weights = np.asarray(weights, np.float64)
+  at = n - abs(component)
+  vector = scipy.linalg.eigh(weights @ weights.T, subset_by_index=[at, at])[1]
+  vector = vector[:, 0] * np.sign(vector[np.argmax(np.abs(vector)), 0])
+  order = np.argsort(-np.sign(component) * vector)
+  other = size // 2 if both else 0
+  return np.sort(np.r_[order[: size - other], order[n - other :]])
 
 
 def of_class(labels: np.ndarray, label: int, size: int) -> np.ndarray:
@@ -53,10 +66,14 @@ def nearest(features: np.ndarray, to: int, size: int) -> np.ndarray:
   return np.sort(np.argsort(distances, kind='stable')[:size])
 
 
-def memorised(weights: np.ndarray, size: int) -> np.ndarray:
-  """The examples that raise their own margin most; `weights` is [n, n]."""
-  _check(size, len(weights))
-  return np.sort(np.argsort(-np.diagonal(weights), kind='stable')[:size])
+def memorised(weights: np.ndarray, size: int, after: int = 0) -> np.ndarray:
+  """The examples that raise their own margin most; `weights` is [n, n].
+
+  The first `after` of them are left out.
+  """
+  _check(after + size, len(weights))
+  order = np.argsort(-np.diagonal(weights), kind='stable')
+  return np.sort(order[after : after + size])
 
 
 def of_owner(data: types.Dataset, owner: int | str) -> np.ndarray:
@@ -65,6 +82,131 @@ def of_owner(data: types.Dataset, owner: int | str) -> np.ndarray:
   if not found.size:
     raise errors.UnknownId(f'{owner!r} owns nothing in {data.name}')
   return found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Chooser:
+  """The forget sets of a study by name, and for each others of its kind.
+
+  Those others are for calibration, so none of them is in the table: another
+  draw, the next components, classes, examples or owners.
+
+  Attributes:
+    data: the rows that are learned.
+    seed: of every draw.
+    sets: {name: settings}, as `named` gives them.
+    effects: [n, n] of training examples on their own margins.
+    features: [n, d] of a base model.
+  """
+
+  data: types.Dataset
+  seed: int
+  sets: Mapping[str, Mapping[str, Any]]
+  effects: np.ndarray | None = None
+  features: np.ndarray | None = None
+
+  def __call__(self, name: str, like: int = 0) -> np.ndarray:
+    """The set of that name, or the `like`-th other one of its kind."""
+    settings = dict(self.sets[name])
+    kind, draw = settings.pop('kind'), settings.pop('draw')
+    if like:
+      kin = [s['draw'] for s in self.sets.values() if s['kind'] == kind]
+      draw = max(map(abs, kin)) + like
+      if kind == 'principal':
+        draw *= (-1) ** like  # its ends in turn: one may be the harder
+    return KINDS[kind](self, draw=draw, **settings)
+
+  def check(self, likes: int) -> None:
+    """Refuses sets that cannot be drawn, before any model is trained."""
+    for name, settings in self.sets.items():
+      _check(settings['size'], len(self.data))
+      if settings['kind'] in _FREE:
+        for like in range(likes + 1):
+          self(name, like)
+
+  def _random(self, size, draw):
+    return random(self.data, size, 1000 * self.seed + draw)
+
+  def _principal(self, size, draw, both=False):
+    return principal(self.effects, size, draw, both)
+
+  def _class(self, size, draw):
+    labels = np.unique(self.data.labels)
+    return of_class(self.data.labels, self._nth(labels, draw, 'class'), size)
+
+  def _nearest(self, size, draw):
+    to = self._nth(self.data.ids, draw, 'example')
+    at = np.flatnonzero(self.data.ids == to)[0]
+    return nearest(self.features, at, size)
+
+  def _memorised(self, size, draw):
+    return memorised(self.effects, size, after=(draw - 1) * size)
+
+  def _owner(self, size, draw):
+    """Of those with 2 examples to `size`, who has given most comes first."""
+    owners, counts = np.unique(self.data.owners, return_counts=True)
+    some = np.flatnonzero((counts >= 2) & (counts <= size))
+    some = some[keys.order(owners[some], f'owner {self.seed}')]
+    some = some[np.argsort(-counts[some], kind='stable')]
+    what = f'owner of 2 to {size} examples'
+    return of_owner(self.data, _at(owners[some], draw, what))
+
+  def _nth(self, among: np.ndarray, draw: int, what: str):
+    drawn = among[keys.order(among, f'{what} {self.seed}')]
+    return _at(drawn, draw, what)
+
+
+def _at(among: np.ndarray, draw: int, what: str):
+  if draw > len(among):
+    raise errors.ConfigError(
+      f'draw {draw} of {what}, with those for calibration, but there are only '
+      f'{len(among)}'
+    )
+  return among[draw - 1]
+
+
+KINDS = {
+  'random': Chooser._random,
+  'principal': Chooser._principal,
+  'class': Chooser._class,
+  'nearest': Chooser._nearest,
+  'memorised': Chooser._memorised,
+  'owner': Chooser._owner,
+}
+_FREE = ('random', 'class', 'owner')  # no model is needed to draw them
+
+
+def named(
+  sets: Sequence[str] | Mapping[str, Mapping[str, Any]], size: int
+) -> dict[str, dict[str, Any]]:
+  """Settings of forget sets: kinds, or {name: {'kind': ...}} with more of it.
+
+  A set may say its `size` and, from 1, which `draw` of its kind it is: the
+  number of a component (a negative one takes its other end), or another class,
+  example or owner. A principal one may take `both` ends.
+  """
+  if not isinstance(sets, Mapping):
+    sets = {kind: {'kind': kind} for kind in sets}
+  full = {}
+  for name, given in sets.items():
+    settings = {'kind': name, 'size': size, 'draw': 1, **given}
+    errors.check_choice('kind of forget set', settings['kind'], KINDS)
+    registry.check_arguments(
+      KINDS[settings['kind']],
+      f'setting of forget set {name!r}',
+      {k: v for k, v in settings.items() if k != 'kind'} | {'self': None},
+    )
+    draw = settings['draw']
+    if not draw or (draw < 0 and settings['kind'] != 'principal'):
+      raise errors.ConfigError(
+        f'draw of forget set {name!r} is 1 or more, got {draw}'
+      )
+    full[name] = settings
+  if not full:
+    raise errors.ConfigError(
+      f'forget_sets names none. Allowed: {", ".join(KINDS)}'
+    )
+  return full
 
 
 def save(path: pathlib.Path, data: types.Dataset, sets) -> None:

@@ -9,6 +9,7 @@ The factor of the predicted shifts is fitted on forget sets of the same
 construction that are not in the table.
 """
 
+import dataclasses
 import json
 import pathlib
 import time
@@ -28,11 +29,6 @@ from unlearn_jax.unlearners import _words
 
 SPLITS = ('forget', 'retain', 'validation')
 _FACTORS = np.arange(0.4, 1.41, 0.05)
-# Sets like those of the table, for the factor: never published.
-_LIKE = {
-  'random': [('random', k) for k in (101, 102, 103)],
-  'principal': [('principal', k) for k in (-2, 3, -4)],
-}
 
 
 def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
@@ -66,6 +62,12 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
 
 def _one_seed(settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
   ground = subsets.prepare(settings, seed)
+  chooser = forget_sets.Chooser(
+    data=ground.train,
+    seed=seed,
+    sets=forget_sets.named(settings['forget_sets'], settings['forget_size']),
+  )
+  chooser.check(settings['calibration_sets'])
   logging.info('seed %d: models of subsets', seed)
   with progress_lib.Progress(
     settings['subset_models'], f'seed {seed}', 'models'
@@ -76,11 +78,11 @@ def _one_seed(settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
   estimator = dict(settings['datamodel'])
   of_logits = datamodels.fit(sums.logits, **estimator)
   of_margins = datamodels.fit(sums.margins, **estimator)
-  study = _Study(settings, seed, ground, of_logits, of_margins)
+  study = _Study(settings, seed, ground, chooser, of_logits, of_margins)
   rows, points = [], {}
-  for kind in settings['forget_sets']:
-    rows += study.compare(kind)
-    points[kind] = study.shown
+  for name in chooser.sets:
+    rows += study.compare(name)
+    points[name] = study.shown
   return {
     'rows': rows,
     'factors': study.factors,
@@ -98,14 +100,18 @@ def points(workdir: str, seed: int) -> dict[str, Any]:
 class _Study:
   """Everything that the forget sets of one seed share."""
 
-  def __init__(self, settings, seed, ground, of_logits, of_margins):
+  def __init__(self, settings, seed, ground, chooser, of_logits, of_margins):
     self._settings, self._seed, self._ground = settings, seed, ground
     self._datamodel = of_logits
-    self._effects = of_margins.weights[:, : ground.n]
     self._metric = klom.make(**settings['klom'])
     self._count = settings['models']
     self._base = ground.models(subsets.BASE, self._count)
     self._logits = ground.logits(self._base)
+    self._choose = dataclasses.replace(
+      chooser,
+      effects=of_margins.weights[:, : ground.n],
+      features=ground.features(jax.tree.map(lambda leaf: leaf[0], self._base)),
+    )
     self.factors: dict[str, float] = {}
     self.shown: dict[str, Any] = {}
     self._used = 0  # indices of oracles
@@ -114,7 +120,7 @@ class _Study:
     """The rows of one forget set."""
     logging.info('seed %d: forget set %s', self._seed, kind)
     ground, count = self._ground, self._count
-    forget = self._set(kind, 1)
+    forget = self._choose(kind)
     evaluation = self._oracles(forget)
     teachers = self._oracles(forget)  # others than those that judge
     truth, fresh = (
@@ -178,14 +184,6 @@ class _Study:
       raise errors.ConfigError(f'{source} says nothing about logits')
     return found.shift(forget)
 
-  def _set(self, kind: str, number: int) -> np.ndarray:
-    size = self._settings['forget_size']
-    if kind == 'random':
-      data = self._ground.train
-      return forget_sets.random(data, size, 1000 * self._seed + number)
-    errors.check_choice('forget set', kind, _LIKE)
-    return forget_sets.principal(self._effects, size, number)
-
   def _oracles(self, forget):
     first = subsets.ORACLE + self._used
     self._used += self._count
@@ -194,8 +192,8 @@ class _Study:
   def _factor(self, kind: str) -> float:
     """That which comes nearest to oracles of other sets of this kind."""
     ground, totals = self._ground, np.zeros(len(_FACTORS))
-    for like, number in _LIKE[kind][: self._settings['calibration_sets']]:
-      forget = self._set(like, number)
+    for like in range(1, self._settings['calibration_sets'] + 1):
+      forget = self._choose(kind, like)
       truth = ground.margins(ground.logits(self._oracles(forget)))
       shift = self._datamodel.shift(forget)
       # Where the shift is large it counts; all points would cost the hour.

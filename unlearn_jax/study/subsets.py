@@ -77,6 +77,14 @@ class Ground:
       self.y[points],
     )
 
+  def features(self, params: types.Params) -> np.ndarray:
+    """What the last layer of one model sees of the rows of `train`, [n, d]."""
+
+    def of_one(x):
+      return self.fleet.model.features(params, x[None])[0]
+
+    return np.asarray(jax.lax.map(of_one, self.x[: self.n], batch_size=256))
+
   def logits(self, params: types.Params) -> np.ndarray:
     """[models, points, classes]."""
     return self.fleet.outputs(params, self.x)
@@ -125,10 +133,15 @@ def prepare(settings: Mapping[str, Any], seed: int) -> Ground:
 
 def masks(count: int, n: int, alpha: float, seed: int) -> np.ndarray:
   """[count, n] independent draws, a mask the same whoever asks for more."""
-  if not 0 < alpha < 1:
-    raise errors.ConfigError(f'alpha is between 0 and 1, got {alpha}')
+  check_alpha(alpha)
   numbers = keys.fraction(np.arange(count * n), f'masks {seed}')
   return (numbers < alpha).reshape(count, n)
+
+
+def check_alpha(alpha: float) -> None:
+  """Refuses subsets of nobody, or of everybody."""
+  if not 0 < alpha < 1:
+    raise errors.ConfigError(f'alpha is between 0 and 1, got {alpha}')
 
 
 class Sums:
