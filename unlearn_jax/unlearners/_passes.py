@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from unlearn_jax import augment as augment_lib
-from unlearn_jax import keys, losses, optimizers, step, trees, types
+from unlearn_jax import errors, keys, losses, optimizers, step, trees, types
 
 Loss = Callable[[jax.Array, Any], jax.Array]  # (logits, y) -> [batch]
 
@@ -61,6 +61,14 @@ class Data:
     self.read.append((kind, jnp.asarray(rows, jnp.float32)))
 
 
+def check_task(data: Data, kind: str) -> None:
+  """Refuses a task that a method has no meaning for."""
+  if data.task.kind != kind:
+    raise errors.ConfigError(
+      f'this unlearner is for {kind}, got a task of {data.task.kind}'
+    )
+
+
 def still(model: types.Model, loss: Loss) -> step.ObjectiveFn:
   """The mean loss in evaluation mode: statistics of layers do not move."""
 
@@ -90,6 +98,21 @@ def sgd(learning_rate, momentum=0.9, weight_decay=0.0):
 def adam(learning_rate):
   """Adam whose rate may be a run-time value."""
   return optax.adam(learning_rate)
+
+
+def fresh(
+  model: types.Model, params: types.Params, key: jax.Array, x: jax.Array
+) -> types.Params:
+  """A new start: what trains, and statistics; the rest is as in `params`."""
+  new = trees.flatten(model.init(key, x[:1]))
+  old = trees.flatten(params)
+
+  def is_new(path):
+    return model.trainable(path) or not types.not_stats(path)
+
+  return trees.unflatten(
+    {path: (new if is_new(path) else old)[path] for path in old}
+  )
 
 
 class Trainer(NamedTuple):
@@ -294,10 +317,24 @@ def mean_gradient(
 def squared_gradients(
   model: types.Model, params: types.Params, data: Data, rows: Rows, loss: Loss
 ) -> Any:
-  """The mean over examples of their squared gradients, in evaluation mode.
+  """The mean over examples of their squared gradients, in evaluation mode."""
+  return mean_of_gradients(jnp.square, model, params, data, rows, loss)
+
+
+def mean_of_gradients(
+  function: Callable[[jax.Array], jax.Array],
+  model: types.Model,
+  params: types.Params,
+  data: Data,
+  rows: Rows,
+  loss: Loss,
+  size: int = 16,
+) -> Any:
+  """The mean over examples of `function` of their gradients.
 
   An example at a time: the square of a batch's mean gradient is another, much
-  smaller thing, which depends on the size of the batch.
+  smaller thing, which depends on the size of the batch. Here `size` says how
+  many of them are in memory, and nothing else.
   """
   live, frozen = trees.partition(params, model.trainable)
   data.spend('gradients', rows.count)
@@ -312,10 +349,10 @@ def squared_gradients(
   def of_batch(batch):
     gradients = jax.vmap(of_example)(batch.x, batch.y)
     return jax.tree.map(
-      lambda leaf: jnp.tensordot(batch.weight, leaf * leaf, 1), gradients
+      lambda leaf: jnp.tensordot(batch.weight, function(leaf), 1), gradients
     )
 
-  sums = total(of_batch, rows, size=16)
+  sums = total(of_batch, rows, size)
   return jax.tree.map(lambda leaf: leaf / jnp.maximum(rows.count, 1), sums)
 
 
