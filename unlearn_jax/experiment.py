@@ -160,6 +160,50 @@ def matching_config() -> ConfigDict:
   return c
 
 
+def benchmark_config() -> ConfigDict:
+  """Every field of the benchmark of methods (`study/benchmark.py`)."""
+  c = ConfigDict()
+  c.study = 'benchmark'
+  # The models learn `rows` of these, drawn by the seed. Of the others, or of
+  # `validation_rows` of them, methods may choose by the first `control_rows`;
+  # nobody sees the rest before the test.
+  c.data = ConfigDict({'name': 'digits', 'split': 'all'})
+  c.rows = 1200
+  c.control_rows = 200
+  c.validation_rows = 0  # 0: all that are left
+  c.model = ConfigDict({'name': 'mlp'})
+  c.optimizer = ConfigDict({'name': 'sgd', 'learning_rate': 0.1})
+  c.schedule = ConfigDict({'name': 'constant', 'warmup': 0.0})
+  c.augment = ConfigDict({'shift': 0, 'flip': False})
+  c.batch_size = 64
+  c.epochs = 10
+  c.width = 4  # models that share an operation; hundreds on an accelerator
+  c.seed = 0
+  # Of originals, each unlearned, and of oracles: KLoM depends on it. Dear
+  # metrics look at the first `few`.
+  c.models = 100
+  c.few = 5
+  c.fresh_oracles = True  # as many again, for the floors of ensembles
+  # {} for dense models, or a file of unlearn_jax/pruners and its arguments;
+  # then the oracles are pruned too. `sparse_methods`: () for all.
+  c.arenas = {'dense': {}}
+  c.sparse_methods = ()
+  c.forget_sets = {
+    f'{kind} {draw}': {'kind': kind, 'draw': draw}
+    for kind in ('random', 'class')
+    for draw in (1, 2, 3)
+  }
+  c.forget_size = 120
+  # Of each method, on models and on a forget set that are in no table.
+  c.trials = 8
+  c.tuning_models = 32
+  c.metrics = ()  # of study/panel.py; (): all
+  # Rows of the table: `name` is a file of unlearn_jax/unlearners; what is said
+  # beside it is fixed, and not tuned.
+  c.methods = {name: {'name': name} for name in ('finetune', 'gradient_ascent')}
+  return c
+
+
 def check_variant(variant: str, allowed: Sequence[str]) -> None:
   """Refuses a `config.py:variant` that the config does not have."""
   if variant and variant not in allowed:
@@ -178,28 +222,53 @@ def quickstart(config: ConfigDict, workdir: str) -> dict[str, Any]:
 
 def benchmark(config: ConfigDict, workdir: str) -> dict[str, Any]:
   """How near unlearned models come to oracles; draws the picture too."""
-  summary = matching.run(config.to_dict(), workdir)
-  path = pathlib.Path(workdir) / 'benchmark.png'
-  figures.margins(matching.points(workdir, config.seeds[0]), path)
-  return {**summary, 'picture': str(path)}
+  with _study_in(workdir, 'benchmark', config) as writer:
+    summary = matching.run(config.to_dict(), workdir)
+    found = matching.pictured(workdir, config.seeds[0])
+    pictures = {
+      'picture': writer.workdir / 'benchmark.png',
+      'klom_picture': writer.workdir / 'klom.png',
+    }
+    figures.margins(found['points'], pictures['picture'])
+    figures.klom(found['curves'], pictures['klom_picture'])
+    summary |= {name: str(path) for name, path in pictures.items()}
+    writer.summary(summary)
+  return summary
 
 
 def attribute(config: ConfigDict, workdir: str) -> dict[str, Any]:
   """Estimates datamodels and scores attributions by LDS."""
-  return attribution.run(config.to_dict(), workdir)
+  with _study_in(workdir, 'datamodels', config) as writer:
+    summary = attribution.run(config.to_dict(), workdir)
+    writer.summary(summary)
+  return summary
+
+
+def _study_in(
+  workdir: str, binary: str, config: ConfigDict
+) -> writer_lib.Writer:
+  """The directory of a study, which may go on with other settings.
+
+  What a study keeps there says itself what it was made of.
+  """
+  return writer_lib.Writer(
+    workdir, binary=binary, config=config.to_dict(), overwrite=True
+  )
 
 
 def shown(summary: Mapping[str, Any]) -> list[dict[str, str]]:
   """The rows of a benchmark as a person reads them."""
 
   def cell(found):
-    return f'{found["mean"]:.2f} ({found["low"]:.2f} to {found["high"]:.2f})'
+    mean, low, high = (f'{found[k]:.2f}' for k in ('mean', 'low', 'high'))
+    return mean if low == high else f'{mean} ({low} to {high})'
 
+  columns = (*matching.SPLITS, matching.GAME)
   return [
     {
       'forget set': row['forget set'],
       'method': row['method'],
-      **{split: cell(row[split]) for split in matching.SPLITS},
+      **{name: cell(row[name]) for name in columns},
     }
     for row in summary['rows']
   ]

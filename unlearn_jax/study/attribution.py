@@ -23,6 +23,7 @@ from unlearn_jax.study import subsets
 
 def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
   """The table of one seed; the largest datamodel is kept in the directory."""
+  _check(settings)
   folder, began = pathlib.Path(workdir), time.monotonic()
   files.make_folder(folder)
   seed = settings['seeds'][0]
@@ -31,7 +32,7 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
   truth = _Truth(ground, settings, seed, points)
   rows = _of_datamodels(ground, settings, seed, truth, folder)
   rows += _of_checkpoints(ground, settings, truth)
-  summary = {
+  return {
     'rows': rows,
     'masks': settings['lds_masks'],
     'seeds_a_mask': settings['lds_seeds'],
@@ -40,8 +41,23 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
     'seconds': time.monotonic() - began,
     'device': devices.describe(),
   }
-  files.write_json(folder / 'datamodels.json', summary)
-  return summary
+
+
+def _check(settings) -> None:
+  """Builds what has a name once: a wrong one shows before any training."""
+  subsets.check_alpha(settings['alpha'])
+  datamodels.make(**settings['datamodel'])
+  for estimator in settings['estimators']:
+    datamodels.make(estimator=estimator)
+  for chosen in settings['attributors']:
+    _made(chosen)
+
+
+def _made(chosen):
+  """An attributor, its name, and the number of models it looks at."""
+  named = dict(chosen)
+  count, name = named.pop('checkpoints'), named.pop('name')
+  return registry.make('attributors', name, **named), name, count
 
 
 class _Truth:
@@ -107,12 +123,9 @@ def _of_checkpoints(ground, settings, truth):
   base = ground.models(subsets.BASE, most) if most else None
   rows = []
   for chosen in settings['attributors']:
-    named = dict(chosen)
-    count, name = named.pop('checkpoints'), named.pop('name')
+    attribute, name, count = _made(chosen)
     params = jax.tree.map(lambda leaf, k=count: leaf[:k], base)
-    found = registry.make('attributors', name, **named)(
-      ground.setting(params, truth.points)
-    )
+    found = attribute(ground.setting(params, truth.points))
     if found.scores is not None:
       predicted = truth.masks.astype(np.float32) @ found.scores
     else:

@@ -5,7 +5,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-_COLORS = {'oracles': 'black', 'do nothing': 'tab:red'}
+# Colors that the color-blind tell apart (Okabe and Ito, 2008).
+_BLACK, _ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _RED, _PURPLE = (
+  '#000000',
+  '#E69F00',
+  '#56B4E9',
+  '#009E73',
+  '#F0E442',
+  '#0072B2',
+  '#D55E00',
+  '#CC79A7',
+)
+_FIXED = {'oracles': _BLACK, 'fresh oracles': _BLACK, 'do nothing': _RED}
+_OTHERS = (_BLUE, _ORANGE, _GREEN, _PURPLE, _SKY, _YELLOW)
+_DASHES = ('-', '--', ':')  # a second sign, where colors are too few
 _BINS = 24
 
 
@@ -16,8 +29,8 @@ def margins(
 ) -> None:
   """Margins of forgotten points, before, after and in oracles.
 
-  A row of panels for each forget set, a panel for each point; `sets` is as
-  `matching.points` has it.
+  A row of panels for each forget set, a panel for each point; `sets` is
+  `points` of `matching.pictured`.
   """
   # Here, not above: it takes half a second to import.
   from matplotlib import figure
@@ -39,7 +52,7 @@ def margins(
           edges,
           histtype='step' if method == 'oracles' else 'stepfilled',
           alpha=1.0 if method == 'oracles' else 0.5,
-          color=_COLORS.get(method, 'tab:blue'),
+          color=_FIXED.get(method, _BLUE),
           label=method,
         )
       panel.set_title(f'{name}, forgotten point {i + 1}', fontsize=9)
@@ -48,3 +61,66 @@ def margins(
     row[0].set_ylabel('models', fontsize=8)
   panels[0][0].legend(fontsize=7)
   drawn.savefig(path, dpi=110)
+
+
+def klom(
+  sets: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+  path: pathlib.Path,
+) -> None:
+  """KLoM of the points of each split, in order, against the floor.
+
+  A row of panels for each forget set, a panel for each split; `sets` is
+  `curves` of `matching.pictured`. Where a line crosses the dotted one stands
+  the number of the table.
+  """
+  from matplotlib import figure
+
+  first = next(iter(sets.values()))
+  splits = list(first['fresh oracles'])
+  drawn = figure.Figure(
+    figsize=(3.2 * len(splits), 2.8 * len(sets) + 0.9), layout='constrained'
+  )
+  panels = drawn.subplots(
+    len(sets), len(splits), squeeze=False, sharex=True, sharey=True
+  )
+  styles = _styles([name for name in first if name not in _FIXED])
+  for row, (name, rows) in zip(panels, sets.items(), strict=True):
+    for panel, split in zip(row, splits, strict=True):
+      for method, of_method in rows.items():
+        values = np.asarray(of_method[split], float)
+        share = np.linspace(0, 100, len(values))
+        panel.plot(share, values, label=method, **styles[method])
+      floor = np.asarray(rows['fresh oracles'][split], float)
+      share = np.linspace(0, 100, len(floor))
+      panel.fill_between(share, floor, color=_BLACK, alpha=0.12, linewidth=0)
+      panel.axvline(95, color='0.5', linestyle=':', linewidth=0.8)
+      panel.set_title(f'{name}: {split}', fontsize=9)
+      panel.set_yscale('symlog', linthresh=0.5)
+      panel.set_yticks([0, 0.25, 0.5, 1, 2, 5, 10])
+      panel.set_yticklabels(['0', '0.25', '0.5', '1', '2', '5', '10'])
+      panel.minorticks_off()
+      panel.set_xlim(0, 100)
+      panel.set_ylim(0, 12)
+      panel.tick_params(labelsize=7)
+    row[0].set_ylabel('KLoM (nats)', fontsize=8)
+  for panel in panels[-1]:
+    panel.set_xlabel('% of the points, in order', fontsize=8)
+  handles, labels = panels[0][0].get_legend_handles_labels()
+  drawn.legend(handles, labels, loc='outside lower center', ncols=3, fontsize=8)
+  drawn.savefig(path, dpi=110)
+
+
+def _styles(methods: Sequence[str]) -> dict[str, dict]:
+  """A line for each method, and those of the two rows that frame them."""
+  styles = {
+    'fresh oracles': {'color': _BLACK, 'linewidth': 2.2},
+    'do nothing': {'color': _RED, 'linewidth': 2.2},
+  }
+  for i, method in enumerate(methods):
+    turn, color = divmod(i, len(_OTHERS))
+    styles[method] = {
+      'color': _OTHERS[color],
+      'linestyle': _DASHES[turn % len(_DASHES)],
+      'linewidth': 1.4,
+    }
+  return styles

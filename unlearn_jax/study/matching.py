@@ -2,8 +2,9 @@
 
 For each seed: draw a training set, train the models and, on random subsets, a
 datamodel; choose forget sets; train oracles that never saw them; unlearn every
-model by every method; compare margins with the oracles', beside two rows that
-need no method: fresh oracles (the floor) and the models as they were.
+model by every method; compare margins with the oracles', by KLoM and by an
+attacker who is to tell which is which, beside two rows that need no method:
+fresh oracles (the floor) and the models as they were.
 
 The factor of the predicted shifts is fitted on forget sets of the same
 construction that are not in the table.
@@ -22,12 +23,16 @@ from absl import logging
 
 from unlearn_jax import devices, errors, files, registry
 from unlearn_jax.attributors import datamodels
-from unlearn_jax.metrics import klom
+from unlearn_jax.metrics import klom, retrained_game
 from unlearn_jax.study import forget_sets, subsets
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.unlearners import _words
 
 SPLITS = ('forget', 'retain', 'validation')
+GAME = 'told apart'  # balanced accuracy of `retrained_game`; .5 is ideal
+FLOOR, BEFORE = 'fresh oracles', 'do nothing'  # rows that need no method
+_LEAST = {'models': 3, 'subset_models': 2, 'calibration_sets': 0}
+_LEVELS = np.linspace(0, 100, 101)  # percentiles of KLoM that are kept
 _FACTORS = np.arange(0.4, 1.41, 0.05)
 
 
@@ -36,6 +41,7 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
 
   Returns: `rows` of the table, each with mean and range over the seeds.
   """
+  _check(settings)
   folder = pathlib.Path(workdir)
   files.make_folder(folder)
   began = time.monotonic()
@@ -47,7 +53,7 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
       known = {'settings': settings, **_one_seed(settings, seed, folder)}
       files.write_json(path, known)
     found.append(known)
-  summary = {
+  return {
     'rows': _table(found),
     'seeds': list(settings['seeds']),
     'models': settings['models'],
@@ -56,8 +62,44 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
     'seconds': time.monotonic() - began,
     'device': devices.describe(),
   }
-  files.write_json(folder / 'benchmark.json', summary)
-  return summary
+
+
+def _check(settings) -> None:
+  """Builds what has a name once: a wrong one shows before any training."""
+  klom.make(**settings['klom'])
+  datamodels.make(**settings['datamodel'])
+  subsets.check_alpha(settings['alpha'])
+  for name, least in _LEAST.items():
+    if settings[name] < least:
+      raise errors.ConfigError(
+        f'{name} is at least {least}, got {settings[name]}'
+      )
+  if not len(settings['seeds']):
+    raise errors.ConfigError('seeds names none')
+  forget_sets.named(settings['forget_sets'], settings['forget_size'])
+  for name, method in settings['methods'].items():
+    if name in (FLOOR, BEFORE):
+      raise errors.ConfigError(f'{name!r} is a row of its own, no method')
+    _made(method)
+
+
+def _made(method):
+  """An unlearner, what predicts its shifts, and whether the factor is theirs.
+
+  An attributor comes with the number of models it looks at; None stands for
+  the datamodel.
+  """
+  method = dict(method)
+  source = method.pop('attributor', 'datamodels')
+  calibrated = method.pop('calibrated', True)
+  unlearn = registry.make('unlearners', method.pop('name'), **method)
+  attribute = None
+  if source != 'datamodels':
+    named = dict(source)
+    count = named.pop('checkpoints')
+    made = registry.make('attributors', named.pop('name'), **named)
+    attribute = made, count
+  return unlearn, attribute, calibrated
 
 
 def _one_seed(settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
@@ -79,22 +121,32 @@ def _one_seed(settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
   of_logits = datamodels.fit(sums.logits, **estimator)
   of_margins = datamodels.fit(sums.margins, **estimator)
   study = _Study(settings, seed, ground, chooser, of_logits, of_margins)
-  rows, points = [], {}
+  rows, points, curves, forgotten = [], {}, {}, {}
   for name in chooser.sets:
     rows += study.compare(name)
-    points[name] = study.shown
+    points[name], curves[name] = study.shown, study.curves
+    forgotten[name] = study.forget
+  forget_sets.save(folder / f'forgotten_{seed}.json', ground.train, forgotten)
   return {
     'rows': rows,
     'factors': study.factors,
     'points': points,
+    'curves': curves,
     'penalty': float(np.median(of_logits.penalty)),
   }
 
 
-def points(workdir: str, seed: int) -> dict[str, Any]:
-  """Margins of some forgotten points, {set: {row of the table: [[...]]}}."""
+def pictured(workdir: str, seed: int) -> dict[str, Any]:
+  """What a seed has found for pictures, by forget set and row of the table.
+
+  Returns:
+    `points`: margins of some forgotten points, {set: {row: [points, models]}};
+    `curves`: KLoM at 0, 1, .. 100 percent of the points of each split, {set:
+    {row: {split: [101]}}}.
+  """
   path = pathlib.Path(workdir) / f'seed_{seed}.json'
-  return json.loads(path.read_bytes())['points']
+  found = json.loads(path.read_bytes())
+  return {name: found[name] for name in ('points', 'curves')}
 
 
 class _Study:
@@ -104,6 +156,7 @@ class _Study:
     self._settings, self._seed, self._ground = settings, seed, ground
     self._datamodel = of_logits
     self._metric = klom.make(**settings['klom'])
+    self._game = retrained_game.make()
     self._count = settings['models']
     self._base = ground.models(subsets.BASE, self._count)
     self._logits = ground.logits(self._base)
@@ -113,21 +166,24 @@ class _Study:
       features=ground.features(jax.tree.map(lambda leaf: leaf[0], self._base)),
     )
     self.factors: dict[str, float] = {}
+    # Of the last forget set: its rows, and what is kept for pictures.
+    self.forget = np.zeros(0, int)
     self.shown: dict[str, Any] = {}
+    self.curves: dict[str, Any] = {}
     self._used = 0  # indices of oracles
 
   def compare(self, kind: str) -> list[dict[str, Any]]:
     """The rows of one forget set."""
     logging.info('seed %d: forget set %s', self._seed, kind)
     ground, count = self._ground, self._count
-    forget = self._choose(kind)
+    forget = self.forget = self._choose(kind)
     evaluation = self._oracles(forget)
     teachers = self._oracles(forget)  # others than those that judge
     truth, fresh = (
       ground.margins(ground.logits(params)) for params in (evaluation, teachers)
     )
     before = ground.margins(self._logits)
-    judged = {'fresh oracles': fresh, 'do nothing': before}
+    judged = {FLOOR: fresh, BEFORE: before}
     self.factors[kind] = self._factor(kind)
     seconds = {}
     for name, method in self._settings['methods'].items():
@@ -138,6 +194,10 @@ class _Study:
     self.shown = {
       name: margins[:, some].T.tolist()
       for name, margins in {'oracles': truth, **judged}.items()
+    }
+    self.curves = {
+      name: self._curves(margins, truth, forget)
+      for name, margins in judged.items()
     }
     return [
       {
@@ -150,10 +210,7 @@ class _Study:
     ]
 
   def _unlearn(self, method, kind, forget, teachers) -> np.ndarray:
-    method = dict(method)
-    source = method.pop('attributor', 'datamodels')
-    calibrated = method.pop('calibrated', True)
-    unlearn = registry.make('unlearners', method.pop('name'), **method)
+    unlearn, attribute, calibrated = _made(method)
     factor = self.factors[kind] if calibrated else 1.0
     done = unlearn(
       _words.Request(
@@ -163,7 +220,7 @@ class _Study:
         forget=forget,
         seed=self._seed,
         teachers=teachers,
-        shift=np.float32(factor * self._shift(source, forget)),
+        shift=np.float32(factor * self._shift(attribute, forget)),
         width=self._settings['width'],
       )
     )
@@ -172,16 +229,17 @@ class _Study:
       logits = logits + done.shift
     return self._ground.margins(logits)
 
-  def _shift(self, source, forget) -> np.ndarray:
-    if source == 'datamodels':
+  def _shift(self, attribute, forget) -> np.ndarray:
+    if attribute is None:
       return self._datamodel.shift(forget)
-    settings, ground = dict(source), self._ground
-    count = settings.pop('checkpoints')
-    attribute = registry.make('attributors', settings.pop('name'), **settings)
+    attribute, count = attribute
+    ground = self._ground
     params = jax.tree.map(lambda leaf: leaf[:count], self._base)
     found = attribute(ground.setting(params, np.arange(len(ground.x))))
     if found.of != 'logits':
-      raise errors.ConfigError(f'{source} says nothing about logits')
+      raise errors.ConfigError(
+        f'an attributor of a method predicts logits, this one {found.of}'
+      )
     return found.shift(forget)
 
   def _oracles(self, forget):
@@ -208,20 +266,36 @@ class _Study:
     return float(_FACTORS[np.argmin(totals)]) if totals.any() else 1.0
 
   def _score(self, margins, truth, fresh, forget) -> dict[str, Any]:
-    at, n = np.arange(margins.shape[1]), self._ground.n
-    gone = np.isin(at, forget)
-    split = dict(zip(SPLITS, (gone, (at < n) & ~gone, at >= n), strict=True))
+    fresh = None if margins is fresh else fresh
     scores = {}
-    for name, chosen in split.items():
-      found = self._metric(
-        unlearned=margins[:, chosen],
-        oracles=truth[:, chosen],
-        fresh=None if margins is fresh else fresh[:, chosen],
-      )
+    for name, chosen in self._splits(forget).items():
+      mine = {
+        'unlearned': margins[:, chosen],
+        'oracles': truth[:, chosen],
+        'fresh': None if fresh is None else fresh[:, chosen],
+      }
+      found = self._metric(**mine)
       scores[name] = found.p95.value
       scores[f'{name} corrected'] = found.corrected.value
       scores[f'{name} floor'] = found.floor.p95
+      if name == 'forget':
+        game = self._game(**mine)
+        scores[GAME] = game.accuracy.value
+        scores[f'{GAME} floor'] = game.floor.value
     return scores
+
+  def _curves(self, margins, truth, forget) -> dict[str, list[float]]:
+    values = self._metric.per_point(margins, truth)
+    return {
+      name: np.percentile(values[chosen], _LEVELS).round(4).tolist()
+      for name, chosen in self._splits(forget).items()
+    }
+
+  def _splits(self, forget) -> dict[str, np.ndarray]:
+    """Which of the points are in each split."""
+    at, n = np.arange(len(self._ground.x)), self._ground.n
+    gone = np.isin(at, forget)
+    return dict(zip(SPLITS, (gone, (at < n) & ~gone, at >= n), strict=True))
 
 
 def _table(found) -> list[dict[str, Any]]:
@@ -229,14 +303,18 @@ def _table(found) -> list[dict[str, Any]]:
   rows = []
   for same in zip(*(seed['rows'] for seed in found), strict=True):
     row = {name: same[0][name] for name in ('forget set', 'method')}
-    for name in SPLITS:
+    for name in (*SPLITS, GAME):
       values = [one[name] for one in same]
       row[name] = {
         'mean': float(np.mean(values)),
         'low': min(values),
         'high': max(values),
-        'corrected': float(np.mean([one[f'{name} corrected'] for one in same])),
+        'floor': float(np.mean([one[f'{name} floor'] for one in same])),
       }
+    for name in SPLITS:
+      row[name]['corrected'] = float(
+        np.mean([one[f'{name} corrected'] for one in same])
+      )
     times = [one['seconds a model'] for one in same if one['seconds a model']]
     row['seconds a model'] = float(np.mean(times)) if times else None
     rows.append(row)
