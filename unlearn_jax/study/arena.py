@@ -9,13 +9,14 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from unlearn_jax import checkpoints, errors, files, registry, types
+from unlearn_jax import checkpoints, clock, errors, files, registry, types
 from unlearn_jax.fleet import fleet as fleet_lib
 from unlearn_jax.study import subsets
 
@@ -29,7 +30,8 @@ class Models(NamedTuple):
   """Models side by side, leaves [models, ...]; of pruned ones what is kept."""
 
   params: types.Params
-  kept: types.Params | None = None
+  kept: types.Params | None
+  seconds: float  # to train them all, without compiling
 
 
 class Evidence(NamedTuple):
@@ -63,9 +65,12 @@ class Arena:
   @property
   def test(self) -> np.ndarray:
     """Points that neither models nor methods have seen."""
-    return np.arange(
-      self.ground.n + len(self.control), len(self.ground.x)
-    )
+    return np.arange(self.ground.n + len(self.control), len(self.ground.x))
+
+  @property
+  def test_ids(self) -> np.ndarray:
+    """Ids of the points of `test`."""
+    return self.ground.rest.ids[len(self.control) :]
 
   def splits(self, forget: np.ndarray) -> dict[str, np.ndarray]:
     """Points of each split of a forget set."""
@@ -77,20 +82,23 @@ class Arena:
     without = np.sort(np.asarray(without, int))
     path = self.folder / self._name(first, count, without)
     if checkpoints.exists(path):
-      tree, _ = checkpoints.load(path)
-      return Models(tree['params'], tree.get('kept'))
+      tree, meta = checkpoints.load(path)
+      return Models(tree['params'], tree.get('kept'), meta['seconds'])
+    began, compiled = time.monotonic(), clock.compiling()
     if self.pruner is None:
-      made = Models(self.ground.models(first, count, without))
+      tree = {'params': self.ground.models(first, count, without)}
     else:
       named = dict(self.pruner)
       prune = registry.make('pruners', named.pop('name'), **named)
       masks = np.ones((count, self.ground.n), bool)
       masks[:, without] = False
-      made = Models(*prune(self.ground.fleet, masks, first + np.arange(count)))
-    tree = {name: tree for name, tree in made._asdict().items() if tree}
+      made = prune(self.ground.fleet, masks, first + np.arange(count))
+      tree = {'params': made.params, 'kept': made.kept}
+    compiled = clock.compiling() - compiled
+    seconds = time.monotonic() - began - compiled
     files.make_folder(self.folder)
-    checkpoints.save(path, tree, {'models': count, 'without': len(without)})
-    return made
+    checkpoints.save(path, tree, {'models': count, 'seconds': seconds})
+    return Models(tree['params'], tree.get('kept'), seconds)
 
   def evidence(self, params: types.Params) -> Evidence:
     """Answers of models side by side at all points."""
@@ -99,9 +107,7 @@ class Arena:
     return Evidence(
       params,
       fleet.outputs(params, x),
-      fleet_lib.outputs(
-        fleet.model, few, x, width=fleet.width, of='features'
-      ),
+      fleet_lib.outputs(fleet.model, few, x, width=fleet.width, of='features'),
     )
 
   def _name(self, first: int, count: int, without: np.ndarray) -> str:

@@ -84,15 +84,19 @@ def _run(unlearn, reads, values, request: _words.Request) -> _words.Unlearned:
     np.int32(request.seed),
   )
   began, compiled = time.monotonic(), clock.compiling()
-  made, read = [], None
+  made, read, size = [], None, None
   for some in fleet.chunks(count, width):
+    # The last call is filled up to the size of the first: one more program to
+    # compile would take longer than its idle models.
+    size = size or len(some)
+    filled = np.minimum(some[0] + np.arange(size), count - 1)
     mine = jax.tree.map(
-      lambda leaf, some=some: leaf[some], (request.params, request.kept)
+      lambda leaf, at=filled: leaf[at], (request.params, request.kept)
     )
     params, read = jax.device_get(
-      program(shared, (some.astype(np.int32), *mine))
+      program(shared, (filled.astype(np.int32), *mine))
     )
-    made.append(params)
+    made.append(jax.tree.map(lambda leaf, n=len(some): leaf[:n], params))
   compiled = clock.compiling() - compiled
   return _words.Unlearned(
     jax.tree.map(lambda *parts: np.concatenate(parts), *made),

@@ -1,0 +1,253 @@
+"""Every method, on every forget set, by every metric: rows, and a leaderboard.
+
+Originals and oracles are trained as a fleet, once. For each kind of forget set
+every method gets the same number of trials, on models and on a set of that
+kind that are in no table. Then it unlearns each published set, for all models
+side by side, and the panel compares them with the oracles. What is done is
+kept by the hash of all it depends on, so a killed run goes on.
+"""
+
+import functools
+import hashlib
+import json
+import pathlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from unlearn_jax import devices, errors, files, registry
+from unlearn_jax.study import (
+  arena,
+  forget_sets,
+  leaderboard,
+  panel,
+  subsets,
+  tuning,
+)
+from unlearn_jax.study import progress as progress_lib
+from unlearn_jax.unlearners import _words
+
+NOTHING = 'do nothing'
+FRESH = 'fresh oracles'
+
+
+def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
+  """The whole study; what an earlier run has found is kept.
+
+  Returns: `leaderboard`, a row for each method and kind of forget set; the rows
+  it is made of are in `rows.jsonl`.
+  """
+  folder, began = pathlib.Path(workdir), time.monotonic()
+  study = _Study(settings, folder)
+  files.make_folder(folder)
+  rows = []
+  with progress_lib.Progress(study.units, 'benchmark', 'runs') as bar:
+    for name, pruner in study.arenas.items():
+      rows += study.in_arena(name, pruner, bar)
+  text = ''.join(json.dumps(files.to_json(row)) + '\n' for row in rows)
+  files.replace(folder / 'rows.jsonl', text.encode())
+  summary = {
+    'study': 'benchmark',
+    'leaderboard': leaderboard.rank(rows),
+    'rows': len(rows),
+    'models': settings['models'],
+    'few': settings['few'],
+    'trials': settings['trials'],
+    'forget sets': list(study.sets),
+    'arenas': list(study.arenas),
+    'config': hashlib.sha256(_text(settings).encode()).hexdigest(),
+    'seconds': time.monotonic() - began,
+    'device': devices.describe(),
+  }
+  files.write_json(folder / 'benchmark.json', summary)
+  return summary
+
+
+class _Study:
+  """What all cases share: everything that a config says, checked."""
+
+  def __init__(self, settings: Mapping[str, Any], folder: pathlib.Path):
+    self._settings, self._folder = settings, folder
+    self.arenas = {n: dict(p or {}) for n, p in settings['arenas'].items()}
+    self.sets = forget_sets.named(
+      settings['forget_sets'], settings['forget_size']
+    )
+    self._methods = {n: dict(m) for n, m in settings['methods'].items()}
+    self._panel = panel.chosen(settings['metrics'])
+    self._chosen, self._cases = {}, {}  # what tuning has found, and with what
+    if settings['models'] < 2 or settings['few'] < 2:
+      raise errors.ConfigError(
+        'models and few are at least 2, or nothing says how they scatter; got '
+        f'{settings["models"]} and {settings["few"]}'
+      )
+    for method in self._methods.values():  # A wrong name costs nothing yet.
+      self._made(method, {})
+    for name in settings['sparse_methods']:
+      errors.check_choice('sparse method', name, tuple(self._methods))
+    arenas = [self._named(bool(pruner)) for pruner in self.arenas.values()]
+    self.units = len(self.sets) * sum(len(named) + 2 for named in arenas)
+
+  def in_arena(self, name: str, pruner, bar) -> list[dict[str, Any]]:
+    """The rows of all its forget sets."""
+    place = arena.prepare(self._settings, self._folder / 'models', pruner)
+    choose = forget_sets.Chooser(
+      data=place.ground.train, seed=self._settings['seed'], sets=self.sets
+    )
+    choose.check(1)
+    forget_sets.save(
+      self._folder / 'forget_sets.json',
+      place.ground.train,
+      {each: choose(each) for each in self.sets},
+    )
+    rows = []
+    for each, of_set in self.sets.items():
+      case = functools.cache(functools.partial(self._case, place, choose(each)))
+      for label in (FRESH, NOTHING, *self._named(bool(pruner))):
+        found = self._row(place, choose, each, label, case)
+        head = {
+          'arena': name,
+          'kind': of_set['kind'],
+          'forget set': each,
+          'method': label,
+        }
+        rows += [{**head, **row} for row in found]
+        bar.update()
+    return rows
+
+  def _named(self, sparse: bool) -> list[str]:
+    only = self._settings['sparse_methods'] if sparse else ()
+    return [n for n in self._methods if not only or n in only]
+
+  def _made(self, method: Mapping[str, Any], tuned: Mapping[str, float]):
+    settings = {**tuned, **method}
+    return registry.make('unlearners', settings.pop('name'), **settings)
+
+  def _row(self, place, choose, each: str, label: str, case):
+    """What the panel says of one method on one set; from disk if known."""
+    facts = [
+      place.recipe,
+      place.pruner,
+      self.sets[each],
+      self._methods.get(label),
+      {k: self._settings[k] for k in _INPUTS},
+    ]
+    name = hashlib.sha256(_text([facts, label]).encode()).hexdigest()[:24]
+    path = self._folder / 'found' / f'{name}.json'
+    if path.exists():
+      return json.loads(path.read_bytes())
+    logging.info('%s: %s', each, label)
+    found = self._compare(place, choose, each, label, case())
+    files.make_folder(path.parent)
+    files.write_json(path, found)
+    return found
+
+  def _compare(self, place, choose, each, label, case: panel.Case):
+    if label == FRESH:
+      return (
+        []
+        if case.fresh is None
+        else panel.judge(self._panel, case, case.fresh, None)
+      )
+    if label == NOTHING:
+      return panel.judge(self._panel, case, case.original, None)
+    method = self._methods[label]
+    tuned, tried = self._tuned(place, choose, each, label)
+    done = self._made(method, tuned)(
+      self._request(place, case.base, case.forget)
+    )
+    evidence = place.evidence(done.params)
+    if not np.isfinite(evidence.logits).all():
+      return [{'metric': 'diverged', 'tuned': tuned}]
+    rows = panel.judge(self._panel, case, evidence, done.record)
+    return [{**row, 'tuned': tuned, 'trials': tried} for row in rows]
+
+  def _request(self, place, base: arena.Models, forget, teachers=None):
+    return _words.Request(
+      model=place.ground.fleet.model,
+      params=base.params,
+      data=place.ground.train,
+      forget=forget,
+      seed=self._settings['seed'],
+      teachers=teachers,
+      width=place.ground.fleet.width,
+      kept=base.kept,
+      control=place.control,
+      augment=place.ground.fleet.augment,
+    )
+
+  def _case(self, place, forget, first=0, count=None) -> panel.Case:
+    """Models from the `first`, their oracles, and the answers of both."""
+    count = count or self._settings['models']
+    base = place.models(subsets.BASE + first, count)
+    oracles = place.models(subsets.ORACLE + first, count, forget)
+    fresh = None
+    if self._settings['fresh_oracles'] and not first:
+      fresh = place.models(subsets.ORACLE + count, count, forget)
+      fresh = place.evidence(fresh.params)
+    return panel.Case(
+      place=place,
+      forget=forget,
+      base=base,
+      retraining=_words.Record(
+        seconds=oracles.seconds,
+        compile_seconds=0.0,
+        gradients=self._settings['epochs'] * (place.ground.n - len(forget)),
+        outputs=0.0,
+      ),
+      original=place.evidence(base.params),
+      oracles=place.evidence(oracles.params),
+      fresh=fresh,
+    )
+
+  def _tuned(self, place, choose, each: str, label: str):
+    """Settings of a method for a kind of forget set, and what was tried."""
+    kind, method = self.sets[each]['kind'], self._methods[label]
+    given = {n: v for n, v in method.items() if n != 'name'}
+    tried = tuning.trials(method['name'], given, self._settings['trials'])
+    if len(tried) == 1:
+      return {}, []
+    key = (id(place), kind, label)
+    if key not in self._chosen:
+      case = self._tuning_case(place, choose, each)
+
+      def distance(settings):
+        request = self._request(place, case.base, case.forget)
+        params = self._made(method, settings)(request).params
+        return panel.distance(case, place.evidence(params))
+
+      settings, found = tuning.best(tried, distance)
+      self._chosen[key] = (
+        settings,
+        [{**one, 'gap': gap} for one, gap in zip(tried, found, strict=True)],
+      )
+    return self._chosen[key]
+
+  def _tuning_case(self, place, choose, each: str) -> panel.Case:
+    kind = self.sets[each]['kind']
+    if (id(place), kind) not in self._cases:
+      self._cases[id(place), kind] = self._case(
+        place, choose(each, like=1), _TUNING, self._settings['tuning_models']
+      )
+    return self._cases[id(place), kind]
+
+
+def _text(value: Any) -> str:
+  return json.dumps(files.to_json(value), sort_keys=True)
+
+
+_TUNING = 5 * 10**5  # models of these numbers are in no table
+# Beside the recipe of the models, what a row is a function of.
+_INPUTS = (
+  'seed',
+  'models',
+  'few',
+  'fresh_oracles',
+  'trials',
+  'tuning_models',
+  'control_rows',
+  'forget_size',
+  'metrics',
+)

@@ -1,0 +1,83 @@
+"""One line for each method and kind of forget set, from the rows of all sets.
+
+The interval of a mean is a bootstrap over forget sets, then over models. A
+value that oracles also show among each other is marked: there, the method
+cannot be told from retraining, and two such values do not differ.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_RESAMPLES = 2000
+
+
+def rank(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+  """The leaderboard, the smallest gap first within an arena and a kind."""
+  groups: dict[tuple, list] = {}
+  for row in rows:
+    key = row['arena'], row['kind'], row['method']
+    groups.setdefault(key, []).append(row)
+  lines = [
+    {
+      'arena': arena,
+      'kind': kind,
+      'method': method,
+      'metrics': {
+        name: _over_sets([r for r in of_method if r['metric'] == name])
+        for name in dict.fromkeys(row['metric'] for row in of_method)
+      },
+    }
+    for (arena, kind, method), of_method in groups.items()
+  ]
+  order = {
+    key: i
+    for i, key in enumerate(
+      dict.fromkeys((line['arena'], line['kind']) for line in lines)
+    )
+  }
+  return sorted(
+    lines,
+    key=lambda line: (
+      order[line['arena'], line['kind']],
+      line['metrics'].get('gap', {}).get('value', np.inf),
+    ),
+  )
+
+
+def _over_sets(rows) -> dict[str, Any]:
+  """The mean over forget sets, and whether all of it is at the floor."""
+  if 'value' not in rows[0]:
+    return {'sets': len(rows)}  # such as of a method that diverged
+  values = np.array([float(row['value']) for row in rows])
+  found = {
+    'value': float(values.mean()),
+    'ideal': rows[0].get('ideal'),
+    'sets': len(rows),
+  }
+  for name in ('gradients', 'seconds', 'compile seconds', 'corrected'):
+    if name in rows[0]:
+      found[name] = float(np.mean([float(row[name]) for row in rows]))
+  if 'floor' in rows[0]:
+    found['floor'] = np.mean(
+      [np.asarray(row['floor'], float) for row in rows], axis=0
+    ).tolist()
+    found['at floor'] = all(row['at floor'] for row in rows)
+  if 'per_model' in rows[0]:
+    draws = _bootstrap([np.asarray(row['per_model'], float) for row in rows])
+    found['low'], found['high'] = map(float, np.percentile(draws, [2.5, 97.5]))
+  elif 'low' in rows[0]:
+    found['low'] = float(np.mean([float(row['low']) for row in rows]))
+    found['high'] = float(np.mean([float(row['high']) for row in rows]))
+  return found
+
+
+def _bootstrap(per_model: list[np.ndarray]) -> np.ndarray:
+  """Means of resampled sets, each of resampled models, [resamples]."""
+  rng = np.random.default_rng(0)
+  models = np.stack(per_model)  # [sets, models]
+  sets, count = models.shape
+  chosen = rng.integers(sets, size=(_RESAMPLES, sets))
+  drawn = rng.integers(count, size=(_RESAMPLES, sets, count))
+  return models[chosen[..., None], drawn].mean(axis=(1, 2))
