@@ -22,6 +22,7 @@ LAYERS = (
     'registry',
     'devices',
     'losses',
+    'curvature',
     'optimizers',
     'augment',
     'step',

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from unlearn_jax import losses, trees, types
+from unlearn_jax import curvature, losses, trees, types
 from unlearn_jax.attributors import _words
 
 
@@ -45,10 +45,12 @@ class Sums:
     """The Gauss-Newton matrix of the losses, without decay, times `vector`."""
 
     def of_batch(x, y, weight):
-      logits, pull = jax.vjp(lambda flat: self.logits(flat, x), self.flat)
-      slope = jax.grad(lambda z: jnp.sum(weight * self.loss(z, y)))
-      _, bent = jax.jvp(slope, (logits,), (self.along(vector, x),))
-      return pull(bent)[0]
+      return curvature.gauss_newton(
+        lambda flat: self.logits(flat, x),
+        lambda z: jnp.sum(weight * self.loss(z, y)),
+        self.flat,
+        vector,
+      )
 
     return self._sum(of_batch, weight)
 

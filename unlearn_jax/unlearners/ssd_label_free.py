@@ -1,0 +1,41 @@
+"""Selective synaptic dampening without labels.
+
+As `ssd`, but the importance of a weight is how much it changes the length of
+the outputs: the mean absolute gradient of their squared norm. After Foster et
+al., "Loss-Free Machine Unlearning" (2024).
+"""
+
+import functools
+
+import jax.numpy as jnp
+
+from unlearn_jax.unlearners import _dampening, _door, _passes
+
+READS = ('forget.x', 'retain.x')
+
+
+def unlearn(
+  model, params, data, key, *, threshold: float = 10.0, strength: float = 1.0
+):
+  """One pass over all rows, no training, no labels.
+
+  Args:
+    threshold: how many times more important to what goes a weight must be;
+      smaller shrinks more weights.
+    strength: 1 shrinks to the ratio of the importances, less shrinks more.
+  """
+
+  def length(outputs, y):
+    del y
+    return jnp.sum(outputs * outputs, axis=-1)
+
+  of_rows = functools.partial(
+    _passes.mean_of_gradients, jnp.abs, model, params, data, loss=length
+  )
+  goes, everything = _dampening.importances(of_rows, data)
+  return _dampening.dampened(
+    model, params, goes, everything, threshold, strength
+  )
+
+
+make = _door.door(unlearn, READS)
