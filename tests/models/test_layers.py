@@ -15,28 +15,19 @@ def _images(n=4, size=8, channels=3):
 @pytest.mark.parametrize('window', [1, 3, 5, 7])
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('size', [7, 8])
-def test_im2col_is_a_convolution(window, stride, size):
+@pytest.mark.parametrize('padding', [True, False])
+def test_im2col_is_a_convolution(window, stride, size, padding):
   x = _images(size=size)
   layers = {
-    mode: _layers.Conv(5, window, stride, mode) for mode in _layers.CONV_MODES
+    mode: _layers.Conv(5, window, stride, mode, padding=padding)
+    for mode in _layers.CONV_MODES
   }
   params = layers['native'].init(keys.root(0), x)
   native, shifted = (
     layers[mode].apply(params, x) for mode in ('native', 'im2col')
   )
-  assert (
-    native.shape
-    == shifted.shape
-    == (
-      4,
-      -(-size // stride),
-    )
-    * 1
-    + (
-      -(-size // stride),
-      5,
-    )
-  )
+  side = -(-(size if padding else size - window + 1) // stride)
+  assert native.shape == shifted.shape == (4, side, side, 5)
   np.testing.assert_allclose(native, shifted, atol=1e-5)
 
 
@@ -91,7 +82,7 @@ def test_batch_statistics_are_state_that_only_training_moves():
   # The running mean goes a tenth of the way to the batch's.
   first = trees.flatten(moved)['stem/norm/batch/mean']
   kernel = params['stem']['conv']['kernel'].reshape(-1, 4)
-  expected = np.mean(_layers._shifted(x, 3, 1) @ kernel, axis=(0, 1, 2)) / 10
+  expected = np.mean(_layers._shifted(x, 3, 1, 1) @ kernel, axis=(0, 1, 2)) / 10
   np.testing.assert_allclose(first, expected, atol=1e-5)
 
 
@@ -120,6 +111,7 @@ def test_dropout_needs_a_key_and_keeps_the_mean():
     ('cnn', 'conv', 'im2row'),
     ('resnet', 'depth', 50),
     ('resnet', 'norm', 'layer'),
+    ('resnet', 'form', 'thin'),
     ('vit', 'variant', 'huge'),
     ('vit', 'pool', 'max'),
     ('vit', 'gelu', 'relu'),
@@ -153,6 +145,7 @@ def test_sizes_that_do_not_divide_are_refused():
     ({'depth': 18}, 11_173_962),  # the usual CIFAR ResNet-18, whose norms match
     ({'depth': 18, 'norm': 'batch'}, 11_173_962 + 2 * 4_800),
     ({'depth': 9}, 6_573_130),
+    ({'form': 'light', 'norm': 'batch'}, 2_274_880 + 2 * 1_344),
   ],
 )
 def test_residual_networks_have_their_published_size(kwargs, expected):
@@ -161,6 +154,22 @@ def test_residual_networks_have_their_published_size(kwargs, expected):
     lambda: model.init(keys.root(0), np.zeros((1, 32, 32, 3), np.float32))
   )
   assert trees.count(shapes) == expected
+
+
+def test_the_light_resnet_says_a_fifth_of_what_its_head_says():
+  model = registry.make(
+    'models', 'resnet', num_outputs=3, width=4, form='light', norm='batch'
+  )
+  x = _images(size=16)
+  params = model.init(keys.root(0), x)
+  out = model.forward(params, x)
+  kernel = params['head']['kernel']
+  assert kernel.shape == (8, 3) and set(params['head']) == {'kernel'}
+  np.testing.assert_allclose(
+    out.logits, 0.2 * (out.features @ kernel), rtol=1e-5
+  )
+  with pytest.raises(errors.UnknownName, match='form of depth 18'):
+    registry.make('models', 'resnet', num_outputs=3, depth=18, form='light')
 
 
 def test_softmax_multiplies_by_a_reciprocal():

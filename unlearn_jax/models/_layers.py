@@ -89,12 +89,15 @@ class Projection(nn.Module):
 
   outputs: int
   kernel_init: Any = nn.initializers.lecun_normal()
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, x, context: Context):
     kernel = self.param('kernel', self.kernel_init, (x.shape[-1], self.outputs))
-    bias = self.param('bias', nn.initializers.zeros, (self.outputs,))
-    y = x @ kernel + _per_channel(bias, x.ndim)
+    y = x @ kernel
+    if self.use_bias:
+      bias = self.param('bias', nn.initializers.zeros, (self.outputs,))
+      y = y + _per_channel(bias, y.ndim)
     adapter = (context.adapters or {}).get('/'.join(self.path))
     if adapter is None:
       return y
@@ -126,17 +129,22 @@ class Dropout(nn.Module):
 
 
 class Conv(nn.Module):
-  """A convolution with an odd window and `window // 2` rows of zeros around."""
+  """A convolution with an odd window.
+
+  `window // 2` rows of zeros are around the image, or none without `padding`.
+  """
 
   outputs: int
   window: int = 3
   stride: int = 1
   mode: ConvMode = 'im2col'
   use_bias: bool = True
+  padding: bool = True
 
   @nn.compact
   def __call__(self, x):
     k, stride = self.window, self.stride
+    zeros = k // 2 if self.padding else 0
     kernel = self.param(
       'kernel', nn.initializers.he_normal(), (k, k, x.shape[-1], self.outputs)
     )
@@ -145,21 +153,23 @@ class Conv(nn.Module):
         x,
         kernel,
         (stride, stride),
-        [(k // 2, k // 2)] * 2,
+        [(zeros, zeros)] * 2,
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
       )
     else:
-      y = _shifted(x, k, stride) @ kernel.reshape(-1, self.outputs)
+      y = _shifted(x, k, stride, zeros) @ kernel.reshape(-1, self.outputs)
     if self.use_bias:
       bias = self.param('bias', nn.initializers.zeros, (self.outputs,))
       y = y + _per_channel(bias, y.ndim)
     return y
 
 
-def _shifted(x, k, stride):
+def _shifted(x, k, stride, zeros):
   """The k * k shifted copies of an image, side by side in the channels."""
-  height, width = (-(-size // stride) for size in x.shape[1:3])
-  padded = jnp.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+  height, width = (
+    (size + 2 * zeros - k) // stride + 1 for size in x.shape[1:3]
+  )
+  padded = jnp.pad(x, ((0, 0), (zeros, zeros), (zeros, zeros), (0, 0)))
   return jnp.concatenate(
     [
       padded[
