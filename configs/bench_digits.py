@@ -16,9 +16,18 @@ def get_config(variant=''):
   c.optimizer = {'name': 'sgd', 'learning_rate': 0.1, 'momentum': 0.9}
   c.schedule = {'name': 'linear', 'warmup': 0.2}
   c.epochs = 30
+  c.forget_sets = {
+    **{f'random {i}': {'kind': 'random', 'draw': i} for i in (1, 2, 3)},
+    **{
+      f'class {i}': {'kind': 'class', 'draw': i, 'size': 0} for i in (1, 2, 3)
+    },
+  }
   c.methods = {
-    name: {'name': name}
-    for name in ('finetune', 'gradient_ascent', 'l1_sparse')
+    'exact SISA': {'name': 'exact', 'shards': 3, 'slices': 2},
+    **{
+      name: {'name': name}
+      for name in ('finetune', 'gradient_ascent', 'l1_sparse')
+    },
   }
   if variant == 'smoke':
     c.rows, c.control_rows, c.validation_rows, c.epochs = 100, 30, 100, 3

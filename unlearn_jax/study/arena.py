@@ -37,9 +37,9 @@ class Models(NamedTuple):
 class Evidence(NamedTuple):
   """What metrics look at: all points, those that were trained on first."""
 
-  params: types.Params
+  params: types.Params | None  # None: of a system, which has many
   logits: np.ndarray  # [models, points, classes]
-  features: np.ndarray  # [few models, points, features]
+  features: np.ndarray | None  # [few models, points, features]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ from absl import logging
 from unlearn_jax import devices, errors, files, registry
 from unlearn_jax.study import (
   arena,
+  exactly,
   forget_sets,
   leaderboard,
   panel,
@@ -84,7 +85,8 @@ class _Study:
         f'{settings["models"]} and {settings["few"]}'
       )
     for method in self._methods.values():  # A wrong name costs nothing yet.
-      self._made(method, {})
+      if method['name'] != exactly.NAME:
+        self._made(method, {})
     for name in settings['sparse_methods']:
       errors.check_choice('sparse method', name, tuple(self._methods))
     arenas = [self._named(bool(pruner)) for pruner in self.arenas.values()]
@@ -154,6 +156,9 @@ class _Study:
     if label == NOTHING:
       return panel.judge(self._panel, case, case.original, None)
     method = self._methods[label]
+    if method['name'] == exactly.NAME:
+      found = exactly.unlearn(place, self._settings, method, case.forget)
+      return panel.judge(self._panel, case, *found)
     tuned, tried = self._tuned(place, choose, each, label)
     done = self._made(method, tuned)(
       self._request(place, case.base, case.forget)

@@ -53,7 +53,8 @@ def principal(
 def of_class(labels: np.ndarray, label: int, size: int) -> np.ndarray:
   """The first examples of a class."""
   found = np.flatnonzero(labels == label)
-  _check(size, len(found), f'of class {label}')
+  if size != len(found):
+    _check(size, len(found), f'of class {label}')
   return found[:size]
 
 
@@ -119,7 +120,8 @@ class Chooser:
   def check(self, likes: int) -> None:
     """Refuses sets that cannot be drawn, before any model is trained."""
     for name, settings in self.sets.items():
-      _check(settings['size'], len(self.data))
+      if settings['size'] or settings['kind'] != 'class':
+        _check(settings['size'], len(self.data))
       if settings['kind'] in _FREE:
         for like in range(likes + 1):
           self(name, like)
@@ -131,8 +133,9 @@ class Chooser:
     return principal(self.effects, size, draw, both)
 
   def _class(self, size, draw):
-    labels = np.unique(self.data.labels)
-    return of_class(self.data.labels, self._nth(labels, draw, 'class'), size)
+    labels = self.data.labels
+    label = self._nth(np.unique(labels), draw, 'class')
+    return of_class(labels, label, size or np.sum(labels == label))
 
   def _nearest(self, size, draw):
     to = self._nth(self.data.ids, draw, 'example')
@@ -181,7 +184,7 @@ def named(
 ) -> dict[str, dict[str, Any]]:
   """Settings of forget sets: kinds, or {name: {'kind': ...}} with more of it.
 
-  A set may say its `size` and, from 1, which `draw` of its kind it is: the
+  A set may say its `size` (0, for a class: all of it) and, from 1, which `draw` of its kind it is: the
   number of a component (a negative one takes its other end), or another class,
   example or owner. A principal one may take `both` ends.
   """

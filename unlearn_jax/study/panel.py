@@ -64,7 +64,7 @@ class Case:
 
   def sides(self, found: arena.Evidence, split: str, few=False, of='logits'):
     """What a metric compares on a split: its keyword arguments."""
-    limit = self.place.few if few else None
+    limit = self.place.few if few else len(found.logits)
     sides = {'unlearned': found, 'oracles': self.oracles}
     if self.fresh is not None and found is not self.fresh:
       sides['fresh'] = self.fresh
@@ -94,7 +94,10 @@ def judge(
 ) -> Rows:
   """Rows of models that were unlearned, or of any others."""
   look = _Look(case, found, record)
-  return [row for name in names for row in _PANEL[name](look)]
+  able = [name for name in names if found.params or name not in _OF_WEIGHTS]
+  if len(found.logits) < len(case.oracles.logits):
+    able = [name for name in able if name not in _OF_ENSEMBLES]
+  return [row for name in able for row in _PANEL[name](look)]
 
 
 def distance(case: Case, found: arena.Evidence) -> float:
@@ -267,10 +270,11 @@ def _cost(look: _Look) -> Rows:
   if look.record is None:
     return []
   record, of_oracle = look.record, look.case.retraining
+  part = len(look.found.logits) / len(look.case.oracles.logits)
   return [
     {
       'metric': 'cost',
-      'value': record.seconds / of_oracle.seconds,
+      'value': record.seconds / (part * of_oracle.seconds),
       'gradients': record.gradients / of_oracle.gradients,
       'seconds': record.seconds,
       'compile seconds': record.compile_seconds,
@@ -281,6 +285,9 @@ def _cost(look: _Look) -> Rows:
 _RESAMPLES = 20  # for the intervals of metrics that compare ensembles
 _STEPS = 30  # of relearning
 _RELEARN = optax.adam(1e-3)  # one object: programs are found by it
+# Of a system, whose answers are those of many models; and of a few of them.
+_OF_WEIGHTS = ('features', 'relearn', 'distance')
+_OF_ENSEMBLES = ('klom', 'game')
 _PANEL: Mapping[str, Callable[[_Look], Rows]] = {
   'accuracy': _accuracy,
   'mia': _mia,
