@@ -111,3 +111,16 @@ def test_curves_that_do_not_fit_are_refused():
   nothing = Curves(*(x[:, :, :1] for x in curves))
   with pytest.raises(errors.DataError, match='need a step'):
     relearn.make()(unlearned=nothing, oracles=nothing, original=ORIGINAL)
+
+
+def test_which_data_order_came_first_is_nothing():
+  inputs = relearn.null(0)
+  turned = {
+    name: curves._replace(
+      loss=curves.loss[:, ::-1], accuracy=curves.accuracy[:, ::-1]
+    )
+    for name, curves in inputs.items()
+  }
+  np.testing.assert_allclose(
+    relearn.make()(**turned).per_model, relearn.make()(**inputs).per_model
+  )
