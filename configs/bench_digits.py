@@ -30,7 +30,7 @@ def get_config(variant=''):
     },
   }
   if variant == 'smoke':
-    c.rows, c.control_rows, c.validation_rows, c.epochs = 100, 30, 100, 3
+    c.rows, c.control_rows, c.validation_rows, c.epochs = 150, 40, 150, 3
     c.models, c.few, c.tuning_models, c.trials = 6, 3, 4, 2
     c.forget_sets = {'random 1': {'kind': 'random'}}
     c.forget_size = 10

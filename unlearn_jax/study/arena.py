@@ -75,7 +75,9 @@ class Arena:
   def splits(self, forget: np.ndarray) -> dict[str, np.ndarray]:
     """Points of each split of a forget set."""
     retain = np.setdiff1d(np.arange(self.ground.n), forget)
-    return dict(zip(SPLITS, (forget, retain, self.test), strict=True))
+    control = self.ground.n + np.arange(len(self.control))
+    splits = dict(zip(SPLITS, (forget, retain, self.test), strict=True))
+    return {**splits, 'control': control}
 
   def models(self, first: int, count: int, without=()) -> Models:
     """`count` models that never saw the rows `without`, from disk if there."""

@@ -22,12 +22,15 @@ from unlearn_jax.metrics import (
   activation_distance,
   cka,
   disagreement,
+  epsilon,
   gap,
   js_divergence,
   klom,
   knn,
+  mia_logistic,
   mia_svc,
   retrained_game,
+  rmia,
   tow,
   verification,
   zrf,
@@ -71,12 +74,21 @@ class Case:
     at = self.splits[split]
     return {n: getattr(e, of)[:limit, at] for n, e in sides.items()}
 
+  def each(
+    self,
+    function: Callable[..., jax.Array],
+    found: arena.Evidence,
+    split: str,
+    few: bool = False,
+  ) -> dict[str, np.ndarray]:
+    """`function(logits, labels)` of each side, [models, points]."""
+    y, logits = self.labels(split), self.sides(found, split, few)
+    many = jax.vmap(function, (0, None))
+    return {name: np.asarray(many(of, y)) for name, of in logits.items()}
+
   def margins(self, found: arena.Evidence, split: str):
     """Margins [models, points] of each side."""
-    y = self.labels(split)
-    margin = jax.jit(jax.vmap(losses.margin, (0, None)))
-    logits = self.sides(found, split)
-    return {name: np.asarray(margin(of, y)) for name, of in logits.items()}
+    return self.each(losses.margin, found, split)
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
@@ -165,6 +177,38 @@ def _accuracy(look: _Look) -> Rows:
 
 def _mia(look: _Look) -> Rows:
   return [_row('MIA', look.attack, mia_svc.IDEAL)]
+
+
+def _attacks(look: _Look) -> Rows:
+  """On the loss, and on ratios to models that never saw the example."""
+  case, found = look.case, look.found
+  of = {
+    split: case.each(losses.cross_entropy, found, split, few=True)
+    for split in ('forget', 'test', 'control')
+  }
+  sides = of['forget'].keys()
+  logistic = mia_logistic.make()(
+    **{n: mia_logistic.Losses(of['forget'][n], of['test'][n]) for n in sides}
+  )
+  rows = [_row('logistic MIA', logistic, mia_logistic.IDEAL)]
+  if case.fresh is not None and found is not case.fresh:
+    chances = {
+      n: rmia.Chances(*(np.exp(-losses[n]) for losses in of.values()))
+      for n in sides
+    }
+    found = rmia.make()(
+      unlearned=chances['unlearned'],
+      oracles=chances['oracles'],
+      references=chances['fresh'],
+    )
+    rows.append(_row('RMIA', found, rmia.IDEAL))
+  return rows
+
+
+def _epsilon(look: _Look) -> Rows:
+  found = epsilon.make()(**look.case.margins(look.found, 'forget'))
+  row = _row('forgetting quality', found, epsilon.IDEAL)
+  return [row | {'relative': found.relative, 'undefined': found.undefined}]
 
 
 def _gap(look: _Look) -> Rows:
@@ -287,14 +331,16 @@ _STEPS = 30  # of relearning
 _RELEARN = optax.adam(1e-3)  # one object: programs are found by it
 # Of a system, whose answers are those of many models; and of a few of them.
 _OF_WEIGHTS = ('features', 'relearn', 'distance')
-_OF_ENSEMBLES = ('klom', 'game')
+_OF_ENSEMBLES = ('klom', 'game', 'epsilon')
 _PANEL: Mapping[str, Callable[[_Look], Rows]] = {
   'accuracy': _accuracy,
   'mia': _mia,
+  'attacks': _attacks,
   'gap': _gap,
   'tow': _tow,
   'klom': _klom,
   'game': _game,
+  'epsilon': _epsilon,
   'divergences': _divergences,
   'zrf': _zrf,
   'features': _features,
