@@ -30,27 +30,40 @@ SETTINGS = {
   'ssd': {'threshold': 1.0},
   'ssd_label_free': {'threshold': 1.0},
 }
-# What is not classification of noise.
+# What is not classification.
 TASKS = {'blindspot': 'regression', 'gaussian_amnesiac': 'regression'}
+# What is not a perceptron: these act on convolutions.
+IMAGES = ('convolution_transpose', 'msg')
+CNN = registry.make(
+  'models', 'cnn', num_outputs=test_fleet.CLASSES, widths=[2], hidden=4
+)
 pytestmark = pytest.mark.parametrize('name', METHODS)
 
 
-def data_of(kind, n=21):
-  data = test_fleet.data(n)
-  if kind == 'classification':
-    return data
-  return dataclasses.replace(
-    data,
-    task=types.Task('regression', test_fleet.CLASSES),
-    labels=np.random.default_rng(2)
-    .normal(size=(n, test_fleet.CLASSES))
-    .astype(np.float32),
-  )
+def model_of(name):
+  return CNN if name in IMAGES else test_fleet.MODEL
+
+
+def data_of(name, n=21):
+  data, rng = test_fleet.data(n), np.random.default_rng(2)
+  if name in IMAGES:
+    x = rng.normal(size=(n, 4, 4, 1)).astype(np.float32)
+    data = dataclasses.replace(
+      data, read=lambda at: x[at], input_shape=x.shape[1:]
+    )
+  if TASKS.get(name) == 'regression':
+    y = rng.normal(size=(n, test_fleet.CLASSES)).astype(np.float32)
+    task = types.Task('regression', test_fleet.CLASSES)
+    data = dataclasses.replace(data, task=task, labels=y)
+  return data
 
 
 @functools.cache
-def models_of(kind):
-  mine = test_fleet.fleet(data_of(kind), epochs=20)
+def models_of(task, image):
+  name = next(
+    n for n in METHODS if (TASKS.get(n), n in IMAGES) == (task, image)
+  )
+  mine = test_fleet.fleet(data_of(name), epochs=20, model=model_of(name))
   return test_fleet.together(mine.train(np.ones((3, 21), bool)))
 
 
@@ -67,13 +80,12 @@ def of(models, i):
 
 def plain(name):
   """The request that a method is tried on."""
-  kind = TASKS.get(name, 'classification')
   return _words.Request(
-    model=test_fleet.MODEL,
-    params=models_of(kind),
-    data=data_of(kind),
+    model=model_of(name),
+    params=models_of(TASKS.get(name), name in IMAGES),
+    data=data_of(name),
     forget=FORGET,
-    control=data_of(kind, n=30).subset(np.arange(21, 30)),
+    control=data_of(name, n=30).subset(np.arange(21, 30)),
     width=2,
   )
 
@@ -146,14 +158,14 @@ def test_neighbors_do_not_matter(name):
 
 
 def test_what_does_not_train_stays(name):
+  first = 'norm_0/group/scale' if name in IMAGES else 'layer_0/kernel'
   frozen = dataclasses.replace(
-    test_fleet.MODEL,
-    trainable=lambda path: types.not_stats(path) and 'layer_0' not in path,
+    model_of(name),
+    trainable=lambda path: types.not_stats(path) and path != first,
   )
   after = made(name)(plain(name)._replace(model=frozen)).params
   mine, theirs = (
-    trees.flatten(tree)['layer_0/kernel']
-    for tree in (after, plain(name).params)
+    trees.flatten(tree)[first] for tree in (after, plain(name).params)
   )
   assert np.array_equal(mine, theirs)
 

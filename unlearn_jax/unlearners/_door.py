@@ -57,7 +57,7 @@ def _check(values) -> None:
   for name, value in values.items():
     if isinstance(value, float) and not np.isfinite(value):
       raise errors.ConfigError(f'{name} is a finite number, got {value}')
-    if name in ('epochs', 'batch_size') and value < 1:
+    if name.endswith(('epochs', 'batch_size')) and value < 1:
       raise errors.ConfigError(f'{name} is at least 1, got {value}')
 
 

@@ -115,6 +115,35 @@ def fresh(
   )
 
 
+def renewed(
+  model: types.Model,
+  params: types.Params,
+  data: Data,
+  key: jax.Array,
+  x: jax.Array,
+  chosen: trees.Predicate | None = None,
+) -> types.Params:
+  """`params` begun again, where `chosen` by path; what is held stays."""
+  new, old = trees.flatten(fresh(model, params, key, x)), trees.flatten(params)
+  if chosen is not None:
+    new = {
+      path: (new if chosen(path.removeprefix('stats/')) else old)[path]
+      for path in old
+    }
+  return hold(model, data, params, trees.unflatten(new))
+
+
+def hold(
+  model: types.Model, data: Data, before: types.Params, after: types.Params
+) -> types.Params:
+  """`after`, but what `data.kept` holds is as it was."""
+  if data.kept is None:
+    return after
+  live, frozen = trees.partition(after, model.trainable)
+  old, _ = trees.partition(before, model.trainable)
+  return trees.merge(frozen, jax.tree.map(jnp.where, data.kept, live, old))
+
+
 class Trainer(NamedTuple):
   """What all passes of one run share: an optimizer and what may move."""
 
@@ -245,6 +274,14 @@ def join(first, second):
   if isinstance(first, Rows):
     return joined._replace(count=first.count + second.count)
   return joined
+
+
+def split(batch: Any, size: int) -> tuple[Any, Any]:
+  """The first `size` rows of what `beside` has joined, and the others."""
+  return (
+    jax.tree.map(lambda leaf: leaf[:size], batch),
+    jax.tree.map(lambda leaf: leaf[size:], batch),
+  )
 
 
 def some(rows: Rows, part: Any, key: jax.Array) -> Rows:

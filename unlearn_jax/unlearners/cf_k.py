@@ -1,0 +1,49 @@
+"""Fine-tunes the last blocks alone, "catastrophically forgetting" in them.
+
+After Goel et al. (2022). Weights of the first blocks keep their bits, so what
+they know of what goes they still know. Statistics of layers follow what stays.
+"""
+
+from unlearn_jax.unlearners import _blocks, _door, _passes
+
+READS = ('retain.x', 'retain.y')
+TUNED = {'learning_rate': (1e-3, 0.3)}
+
+
+def unlearn(
+  model,
+  params,
+  data,
+  key,
+  *,
+  blocks: int = 2,
+  learning_rate: float = 0.01,
+  momentum: float = 0.9,
+  weight_decay: float = 5e-4,
+  epochs: int = 10,
+  batch_size: int = 64,
+):
+  """Fine-tuning on the rows that stay.
+
+  Args:
+    blocks: how many, counted from the output; the head is one.
+    learning_rate: of SGD.
+    momentum: of SGD.
+    weight_decay: added to the gradient.
+    epochs: passes over what stays.
+    batch_size: rows of a step.
+  """
+  chosen = _blocks.last(model, params, data.retain.x, blocks)
+  optimizer = _passes.sgd(learning_rate, momentum, weight_decay)
+  return _passes.descend(
+    _passes.trainer(model, data, optimizer, trainable=chosen),
+    params,
+    data.retain,
+    _passes.moving(model, data.loss, data),
+    key,
+    epochs=epochs,
+    batch_size=batch_size,
+  )
+
+
+make = _door.door(unlearn, READS)
