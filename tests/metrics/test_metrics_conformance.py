@@ -1,7 +1,8 @@
 """What every metric must do; a new file in metrics/ is tested by being there.
 
-A metric declares IDEAL, `floor`, `make`, and `null(seed)`: inputs in which
-there is nothing to be found.
+A metric declares IDEAL, COST (the models it needs), `floor`, `make`, and
+`null(seed)`: inputs in which there is nothing to be found. Keywords of `null`
+that are in EXAMPLES say how many examples there are.
 """
 
 import dataclasses
@@ -13,6 +14,20 @@ import pytest
 from unlearn_jax import errors, registry
 
 METRICS = registry.available('metrics')
+EXAMPLES = (
+  'canaries',
+  'examples',
+  'forget',
+  'points',
+  'population',
+  'retain',
+  'targets',
+  'test',
+  'unseen',
+)
+MANY = 101  # examples, where nothing else is as many
+COSTS = ('efficiency',)  # small is ideal: retraining takes as long as itself
+DRAWN = ('ulira',)  # asks about examples that it draws by their place
 pytestmark = pytest.mark.parametrize('name', METRICS)
 
 
@@ -41,6 +56,7 @@ def _floats(inputs):
 def test_declares_its_ideal_and_its_floor(name):
   module = registry.get('metrics', name)
   assert isinstance(module.IDEAL, float)
+  assert isinstance(module.COST, str) and module.COST
   assert next(iter(inspect.signature(module.floor).parameters)) in (
     'models',
     'masks',
@@ -69,6 +85,49 @@ def test_same_inputs_same_value_and_inputs_unharmed(name):
     _arrays(inputs), _arrays(untouched), strict=True
   ):
     np.testing.assert_array_equal(mine, kept)
+
+
+def test_a_model_against_itself_is_ideal(name):
+  """Or, where the oracle's level is what counts, it is at that level."""
+  module = registry.get('metrics', name)
+  inputs = module.null(0)
+  if name in COSTS or not {'unlearned', 'oracles'} <= set(inputs):
+    pytest.skip('does not compare with oracles')
+  found = module.make()(**(inputs | {'unlearned': inputs['oracles']}))
+  assert found.value.value == pytest.approx(module.IDEAL, abs=1e-9) or (
+    found.value == found.floor
+  )
+
+
+def _on_examples(name, change):
+  """`null` with `change` of the examples of each kind, one after another."""
+  module = registry.get('metrics', name)
+  kinds = set(inspect.signature(module.null).parameters) & set(EXAMPLES)
+  if not kinds:
+    pytest.skip('is not given examples')
+  for kind in sorted(kinds):
+    inputs = changed = module.null(0, **{kind: MANY})
+    for path, array in _arrays(inputs):
+      for axis in np.flatnonzero(np.equal(np.shape(array), MANY)):
+        changed = _replaced(changed, path, np.take(array, change, axis=axis))
+    yield inputs, changed
+
+
+def test_the_order_of_examples_is_nothing(name):
+  order = np.random.default_rng(0).permutation(MANY)
+  metric = registry.make('metrics', name)
+  for inputs, moved in _on_examples(name, order):
+    first, second = metric(**inputs).value, metric(**moved).value
+    if name in DRAWN:
+      assert first.low <= second.high and second.low <= first.high
+    else:
+      assert second.value == pytest.approx(first.value, abs=1e-6)
+
+
+def test_no_examples_make_no_value(name):
+  for _, none in _on_examples(name, []):
+    with pytest.raises(errors.DataError):
+      registry.make('metrics', name)(**none)
 
 
 def test_single_precision_is_enough(name):

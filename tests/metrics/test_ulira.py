@@ -205,6 +205,14 @@ def test_the_floor_holds_nearly_all_coin_tossers(trials):
   assert 0.945 <= np.mean((low <= tossed) & (tossed <= high)) <= 0.99
 
 
+def test_right_or_wrong_is_no_margin():
+  inputs = _paired()
+  for name in ('originals', 'unlearnings'):
+    binary = inputs[name]._replace(margins=1.0 * (inputs[name].margins > 0))
+    with pytest.raises(errors.DataError, match=f'{name} are only 0 and 1'):
+      ulira.make(fprs=())(**(inputs | {name: binary}))
+
+
 def test_what_makes_no_attack_is_refused():
   inputs = _population(0.0, models=30)
   attack = ulira.make(fprs=())

@@ -36,6 +36,7 @@ from unlearn_jax.metrics._words import (
 )
 
 IDEAL = 0.0
+COST = 'N unlearned + N oracles, best 100 of each'
 EPSILON = 1e-5  # stands for the probability of an empty bin
 _CHUNK = 512  # points at a time: 100 models of them stay in the cache
 

@@ -16,6 +16,7 @@ from unlearn_jax import errors
 from unlearn_jax.metrics._words import Interval, at_least, numbers, spread
 
 IDEAL = 1.0
+COST = 'K models of random subsets, s seeds each'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

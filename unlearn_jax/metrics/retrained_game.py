@@ -31,6 +31,7 @@ from unlearn_jax.metrics._words import (
 )
 
 IDEAL = 0.5
+COST = 'N unlearned + N oracles'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

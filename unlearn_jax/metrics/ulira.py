@@ -24,7 +24,7 @@ import numpy as np
 import scipy.stats
 
 from unlearn_jax import errors
-from unlearn_jax.metrics import _gaussian
+from unlearn_jax.metrics import _gaussian, _roc
 from unlearn_jax.metrics._words import (
   COVERAGE,
   MARGIN_LIMIT,
@@ -36,6 +36,7 @@ from unlearn_jax.metrics._words import (
 )
 
 IDEAL = 0.5
+COST = '64 originals or more, each unlearned several times'
 
 
 class Originals(NamedTuple):
@@ -140,7 +141,7 @@ class Ulira:
     return fits, count[needed]
 
   def _attack(self, scores, forgotten, never, origin, counts, rng) -> Attack:
-    yes, no = scores[forgotten], scores[never]
+    yes, no = scores[forgotten][None], scores[never][None]
     right = np.sum(forgotten & (scores > 0), 1) + np.sum(
       never & (scores <= 0), 1
     )
@@ -153,8 +154,8 @@ class Ulira:
     again = right[draw].sum(axis=1) / groups[draw].sum(axis=1)
     return Attack(
       accuracy=percentile(right.sum() / asked.sum(), again),
-      auc=_auc(yes, no),
-      tpr={fpr: _tpr(yes, no, fpr) for fpr in self.fprs},
+      auc=float(_roc.auc(yes, no)[0]),
+      tpr={fpr: float(_roc.tpr(yes, no, fpr)[0]) for fpr in self.fprs},
       floor=floor(int(asked.sum())),
       trials=int(asked.sum()),
       attacked=len(scores),
@@ -241,6 +242,11 @@ def _checked(originals, unlearnings):
 
 def _clipped(name, margins):
   margins = numbers(name, margins, 2).astype(np.float64)
+  if margins.any() and np.isin(margins, (0, 1)).all():
+    raise errors.DataError(
+      f'{name} are only 0 and 1, as whether an answer is right: no Gaussian '
+      'is fitted to those'
+    )
   return np.clip(margins, -MARGIN_LIMIT, MARGIN_LIMIT)
 
 
@@ -274,21 +280,3 @@ def _balanced(forgotten, never, rng):
       'no attacked model has both a forgotten and a never seen point'
     )
   return np.stack([_choose(x, count, 1, rng) for x in (forgotten, never)])
-
-
-def _auc(yes, no) -> float:
-  """Chance that a forgotten example scores higher; a tie is half of one."""
-  ranks = scipy.stats.rankdata(np.concatenate([yes, no]))
-  above = ranks[: len(yes)].sum() - len(yes) * (len(yes) + 1) / 2
-  return float(above / (len(yes) * len(no)))
-
-
-def _tpr(yes, no, fpr: float) -> float:
-  """Largest share of forgotten found with at most `fpr` false alarms."""
-  allowed = int(fpr * len(no) + 1e-9)
-  if not allowed:
-    raise errors.DataError(
-      f'a false positive rate of {fpr} needs {1 / fpr if fpr else np.inf:.0f} '
-      f'never seen answers, there are {len(no)}: ask for larger `fprs`'
-    )
-  return float(np.mean(yes > np.sort(no)[-allowed - 1]))
