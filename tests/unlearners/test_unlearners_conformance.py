@@ -101,6 +101,14 @@ def test_declares_what_it_reads(name):
   assert reads and set(reads) <= set(_door.ALL)
 
 
+def test_bounds_of_what_is_tuned_are_of_its_settings(name):
+  module = registry.get('unlearners', name)
+  settings = module.make.__signature__.parameters
+  for setting, (low, high) in getattr(module, 'TUNED', {}).items():
+    assert isinstance(settings[setting].default, float), 'a run-time value'
+    assert 0 < low < high
+
+
 def test_moves_weights_and_harms_no_input(name):
   trained = plain(name).params
   before = trees.digest(trained)

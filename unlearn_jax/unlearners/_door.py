@@ -2,7 +2,8 @@
 
 Such a method is one function, `unlearn(model, params, data, key, *, settings)`,
 and the tuple `READS` of what it looks at; `make = _door.door(unlearn, READS)`
-makes it a component. The door runs it for every model of a request in one
+makes it a component. `TUNED` may say which settings a study should search, and
+between which bounds. The door runs it for every model of a request in one
 program, hands over what is declared and nothing else, and holds the weights
 that must not move. Settings that are numbers with a point are run-time values:
 tuning them compiles nothing.

@@ -15,6 +15,7 @@ from unlearn_jax import keys, losses, step
 from unlearn_jax.unlearners import _door, _passes
 
 READS = ('forget.x', 'retain.x', 'retain.y')
+TUNED = {'learning_rate': (1e-4, 1e-1)}
 
 
 def unlearn(

@@ -3,6 +3,7 @@
 from unlearn_jax.unlearners import _door, _passes
 
 READS = ('retain.x', 'retain.y')
+TUNED = {'learning_rate': (0.001, 0.2)}
 
 
 def unlearn(

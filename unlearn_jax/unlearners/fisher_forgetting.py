@@ -20,6 +20,7 @@ from unlearn_jax import errors, keys, losses, trees
 from unlearn_jax.unlearners import _door, _passes
 
 READS = ('retain.x',)
+TUNED = {'strength': (1e-9, 1e-3)}
 _MOST_CLASSES = 20  # above it, a class is drawn and not summed over
 _LEGACY_BATCH = 32
 _WIPED_VARIANCE = 1e-4

@@ -12,6 +12,7 @@ from unlearn_jax import keys
 from unlearn_jax.unlearners import _door, _passes
 
 READS = ('forget.x', 'retain.x', 'retain.y')
+TUNED = {'learning_rate': (1e-4, 1e-1)}
 
 
 def unlearn(

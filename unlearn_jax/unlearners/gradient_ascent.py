@@ -3,6 +3,7 @@
 from unlearn_jax.unlearners import _door, _passes
 
 READS = ('forget.x', 'forget.y')
+TUNED = {'learning_rate': (1e-05, 0.1)}
 
 
 def unlearn(

@@ -9,8 +9,6 @@ inverse never leaves the direction of the first gradient, so that it moves the
 model along the plain difference of gradients.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 
@@ -18,6 +16,7 @@ from unlearn_jax import curvature, errors, trees
 from unlearn_jax.unlearners import _door, _passes
 
 READS = ('forget.x', 'forget.y', 'retain.x', 'retain.y')
+TUNED = {'step': (0.1, 10.0), 'damping': (1e-5, 1e-1)}
 _LEGACY_ROWS = 1000
 
 
@@ -28,7 +27,7 @@ def unlearn(
   key,
   *,
   step: float = 1.0,
-  damping: float = 1e-2,
+  damping: float = 1e-3,
   tolerance: float = 1e-3,
   iterations: int = 100,
   form: str = 'newton',
@@ -84,10 +83,8 @@ def _solved(model, params, data, right, damping, tolerance, iterations):
 
   # Accelerators round products by default; conjugate gradients stall on it.
   with jax.default_matmul_precision('highest'):
-    move, _ = jax.scipy.sparse.linalg.cg(
-      product, right, tol=tolerance, maxiter=iterations
-    )
-  data.spend('gradients', iterations * rows.count)
+    move, count = curvature.solve(product, right, tolerance, iterations)
+  data.spend('gradients', count * rows.count)
   return move
 
 
@@ -110,9 +107,9 @@ def _swept(model, params, data, right):
   def sweep(carry, row):
     move, direction = carry
     g = gradient(row.x, row.y)
-    along = _dot(direction, g)
+    along = curvature.dot(direction, g)
     scale = row.weight / (_LEGACY_ROWS + along)  # 0 for padding
-    share = scale * _dot(move, g)
+    share = scale * curvature.dot(move, g)
     move = jax.tree.map(lambda m, o: m - share * o, move, direction)
     direction = jax.tree.map(lambda o: o - scale * along * o, direction)
     return (move, direction), None
@@ -124,11 +121,6 @@ def _swept(model, params, data, right):
 
 def _only(kept, tree):
   return jax.tree.map(lambda keep, leaf: jnp.where(keep, leaf, 0.0), kept, tree)
-
-
-def _dot(left, right):
-  products = jax.tree.map(jnp.vdot, left, right)
-  return functools.reduce(jnp.add, jax.tree.leaves(products))
 
 
 make = _door.door(unlearn, READS)

@@ -16,6 +16,7 @@ from unlearn_jax import errors, trees
 from unlearn_jax.unlearners import _door, _passes
 
 READS = ('retain.x', 'retain.y')
+TUNED = {'penalty': (1e-05, 0.01), 'learning_rate': (0.001, 0.2)}
 
 
 def unlearn(

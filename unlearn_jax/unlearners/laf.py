@@ -7,6 +7,7 @@ what goes again and again; the released code stops at the shorter of the two.
 from unlearn_jax.unlearners import _door, _laf
 
 READS = ('forget.x', 'retain.x')
+TUNED = {'learning_rate': (1e-6, 1e-2), 'align_learning_rate': (1e-5, 1e-2)}
 
 
 def unlearn(

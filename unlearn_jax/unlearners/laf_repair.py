@@ -7,6 +7,7 @@ from unlearn_jax import keys
 from unlearn_jax.unlearners import _door, _laf, _passes
 
 READS = ('forget.x', 'retain.x', 'retain.y')
+TUNED = {'learning_rate': (1e-6, 1e-2), 'align_learning_rate': (1e-5, 1e-2)}
 
 
 def unlearn(

@@ -15,6 +15,7 @@ from unlearn_jax import keys, losses, trees
 from unlearn_jax.unlearners import _door, _passes
 
 READS = ('forget.x', 'forget.y', 'control.x', 'control.y')
+TUNED = {'learning_rate': (1e-4, 1e-1)}
 _AMOUNTS = 21  # of 0 to 1
 
 

@@ -15,6 +15,7 @@ from unlearn_jax import errors, losses, trees
 from unlearn_jax.unlearners import _dampening, _door, _passes
 
 READS = ('forget.x', 'forget.y', 'retain.x', 'retain.y')
+TUNED = {'threshold': (0.1, 100.0), 'strength': (0.1, 5.0)}
 
 
 def unlearn(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from unlearn_jax.unlearners import _dampening, _door, _passes
 
 READS = ('forget.x', 'retain.x')
+TUNED = {'threshold': (0.1, 100.0), 'strength': (0.1, 5.0)}
 
 
 def unlearn(
