@@ -61,10 +61,14 @@ def compare(
         for k in range(1, models)
       ]
     )
+  # Pairs that share an oracle are not independent: one number an oracle. Two
+  # oracles may give the same number twice, which says nothing of a spread.
+  floor = mean(pairs.mean(axis=0))
+  if fresh is None and models == 2:
+    floor = Interval(floor.value, -np.inf, np.inf)
   return Paired(
     value=mean(values),
-    # Pairs that share an oracle are not independent: one number an oracle.
-    floor=mean(pairs.mean(axis=0)),
+    floor=floor,
     per_model=values,
     per_pair=pairs.ravel(),
     models=models,

@@ -79,9 +79,9 @@ class _Study:
     self._methods = {n: dict(m) for n, m in settings['methods'].items()}
     self._panel = panel.chosen(settings['metrics'])
     self._chosen, self._cases = {}, {}  # what tuning has found, and with what
-    if settings['models'] < 2 or settings['few'] < 2:
+    if settings['models'] < 3 or settings['few'] < 3:
       raise errors.ConfigError(
-        'models and few are at least 2, or nothing says how they scatter; got '
+        'models and few are at least 3, or nothing says how they scatter; got '
         f'{settings["models"]} and {settings["few"]}'
       )
     for method in self._methods.values():  # A wrong name costs nothing yet.

@@ -97,7 +97,7 @@ def _run(unlearn, reads, values, request: _words.Request) -> _words.Unlearned:
     params, read = jax.device_get(
       program(shared, (filled.astype(np.int32), *mine))
     )
-    made.append(jax.tree.map(lambda leaf, n=len(some): leaf[:n], params))
+    made.append(jax.tree.map(lambda leaf, some=some: leaf[: len(some)], params))
   compiled = clock.compiling() - compiled
   return _words.Unlearned(
     jax.tree.map(lambda *parts: np.concatenate(parts), *made),
