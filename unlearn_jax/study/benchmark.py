@@ -50,7 +50,7 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
       rows += study.in_arena(name, pruner, bar)
   text = ''.join(json.dumps(files.to_json(row)) + '\n' for row in rows)
   files.replace(folder / 'rows.jsonl', text.encode())
-  summary = {
+  return {
     'study': 'benchmark',
     'leaderboard': leaderboard.rank(rows),
     'rows': len(rows),
@@ -63,8 +63,6 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
     'seconds': time.monotonic() - began,
     'device': devices.describe(),
   }
-  files.write_json(folder / 'benchmark.json', summary)
-  return summary
 
 
 class _Study:

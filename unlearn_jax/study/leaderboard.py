@@ -11,6 +11,18 @@ from typing import Any
 import numpy as np
 
 _RESAMPLES = 2000
+_SHOWN = (
+  'UA',
+  'MIA',
+  'RA',
+  'TA',
+  'gap',
+  'KLoM forget',
+  'told apart',
+  'CKA forget',
+  'relearn',
+  'cost',
+)
 
 
 def rank(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -44,6 +56,25 @@ def rank(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
       line['metrics'].get('gap', {}).get('value', np.inf),
     ),
   )
+
+
+def shown(lines: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+  """The columns that a terminal has room for; = is what oracles also show."""
+  return [
+    {
+      'set': ' '.join(filter(None, (line['arena'], line['kind']))),
+      'method': line['method'],
+      **{name: _cell(line['metrics'].get(name)) for name in _SHOWN},
+    }
+    for line in lines
+  ]
+
+
+def _cell(found) -> str:
+  if found is None or 'value' not in found:
+    return '-'
+  mark = ' =' if found.get('at floor') else ''
+  return f'{found["value"]:.2f}{mark}'
 
 
 def _over_sets(rows) -> dict[str, Any]:
