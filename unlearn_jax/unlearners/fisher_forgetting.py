@@ -41,7 +41,8 @@ def unlearn(
   Args:
     strength: of the noise; the variance is at most 1000 times this (100 times
       in the head), and ten times more in the head and in vectors. Published
-      for the legacy form: 1e-9 and 3e-8.
+      for the legacy form: 1e-9 and 3e-8. At the default, from digits, what
+      stays begins to feel it.
     form: 'examples' or 'legacy'.
     wipe_class: its outputs begin again around 0. The published rows of forgotten
       classes have this; without it the mean of every weight stays where it is.

@@ -38,7 +38,8 @@ def unlearn(
     step: how much of the step is taken; 1 is Newton's. The tables of the legacy
       form used 1 to 100.
     damping: added to the curvature of the mean loss. Where a model fits its
-      data the curvature vanishes, and this alone bounds the step.
+      data the curvature vanishes, and this alone bounds the step. The default
+      is from digits.
     tolerance: residual, relative to the right side, at which the solver stops.
     iterations: of the solver, at most.
     form: 'newton' or 'legacy'.

@@ -24,7 +24,7 @@ def unlearn(
   data,
   key,
   *,
-  threshold: float = 10.0,
+  threshold: float = 5.0,
   strength: float = 1.0,
   form: str = 'examples',
   batch_size: int = 64,
@@ -32,10 +32,11 @@ def unlearn(
   """One pass over all rows, no training.
 
   Args:
-    threshold: how many times more important to what goes a weight must be;
-      smaller shrinks more weights. The paper's 10 is for a ResNet-18; search
-      0.1 to 100. No ratio is above rows / forgotten rows, so that for more
-      than a tenth of the data 10 does nothing.
+    threshold: how many times more important to what goes than to everything a
+      weight must be; smaller shrinks more weights. No ratio is above all rows
+      over forgotten ones, so the published 10 (of the legacy form, a ResNet-18;
+      search 0.1 to 100) shrinks nothing where a tenth is forgotten. 5 is from
+      digits.
     strength: 1 shrinks to the ratio of the importances, less shrinks more.
     form: 'examples' or 'legacy'.
     batch_size: of the legacy form alone.

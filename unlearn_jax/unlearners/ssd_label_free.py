@@ -16,13 +16,14 @@ TUNED = {'threshold': (0.1, 100.0), 'strength': (0.1, 5.0)}
 
 
 def unlearn(
-  model, params, data, key, *, threshold: float = 10.0, strength: float = 1.0
+  model, params, data, key, *, threshold: float = 3.0, strength: float = 1.0
 ):
   """One pass over all rows, no training, no labels.
 
   Args:
-    threshold: how many times more important to what goes a weight must be;
-      smaller shrinks more weights.
+    threshold: how many times more important to what goes than to everything a
+      weight must be; smaller shrinks more weights. No ratio is above all rows
+      over forgotten ones. 3 is from digits.
     strength: 1 shrinks to the ratio of the importances, less shrinks more.
   """
 
