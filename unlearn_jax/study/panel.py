@@ -172,7 +172,23 @@ def _accuracy(look: _Look) -> Rows:
       **look.case.sides(look.found, split), labels=look.case.labels(split)
     )
     rows.append(_row(name, found, accuracy.IDEAL))
+  rows[-1]['per class'] = {
+    'unlearned': _rounded(found.per_class.mean(axis=0)),
+    'oracles': _rounded(found.per_class_oracles.mean(axis=0)),
+    'forgotten': _rounded(_parts(look.case)),
+  }
   return rows
+
+
+def _parts(case: Case) -> np.ndarray:
+  """The part of each class's training examples that is forgotten."""
+  y = case.place.ground.y
+  classes = case.oracles.logits.shape[-1]
+  every, gone = (
+    np.bincount(of, minlength=classes)
+    for of in (y[: case.place.ground.n], y[case.forget])
+  )
+  return gone / np.maximum(every, 1)
 
 
 def _mia(look: _Look) -> Rows:
@@ -223,9 +239,15 @@ def _tow(look: _Look) -> Rows:
 def _klom(look: _Look) -> Rows:
   metric, rows = klom.make(resamples=_RESAMPLES), []
   for split in arena.SPLITS:
-    found = metric(**look.case.margins(look.found, split))
+    margins = look.case.margins(look.found, split)
+    found = metric(**margins)
     rows.append(_row(f'KLoM {split}', found, klom.IDEAL, found.floor.p95))
     rows[-1]['corrected'] = found.corrected.value
+    if split == 'forget':
+      rows[-1]['margins'] = {
+        name: _rounded(margins[name][:, :_SHOWN].T)
+        for name in ('unlearned', 'oracles')
+      }
   return rows
 
 
@@ -276,13 +298,16 @@ def _features(look: _Look) -> Rows:
 
 def _relearn(look: _Look) -> Rows:
   case = look.case
-  found, oracles, original = (
-    _curves(case, e) for e in (look.found, case.oracles, case.original)
-  )
-  found = relearn_metric.make()(
-    unlearned=found, oracles=oracles, original=original
-  )
-  return [_row('relearn', found, relearn_metric.IDEAL)]
+  evidence = (look.found, case.oracles, case.original)
+  names = ('unlearned', 'oracles', 'original')
+  curves = {
+    name: _curves(case, of) for name, of in zip(names, evidence, strict=True)
+  }
+  row = _row('relearn', relearn_metric.make()(**curves), relearn_metric.IDEAL)
+  row['curves'] = {
+    name: _rounded(of.loss.mean(axis=(0, 1))) for name, of in curves.items()
+  }
+  return [row]
 
 
 def _curves(case: Case, evidence: arena.Evidence):
@@ -327,6 +352,7 @@ def _cost(look: _Look) -> Rows:
 
 
 _RESAMPLES = 20  # for the intervals of metrics that compare ensembles
+_SHOWN = 4  # forgotten points whose margins are kept
 _STEPS = 30  # of relearning
 _RELEARN = optax.adam(1e-3)  # one object: programs are found by it
 # Of a system, whose answers are those of many models; and of a few of them.
@@ -366,5 +392,9 @@ def _row(name: str, found, ideal: float, floor=None) -> dict[str, Any]:
   }
   for field in ('per_model', 'unlearned', 'oracles'):
     if isinstance(getattr(found, field, None), np.ndarray):
-      row[field] = np.round(getattr(found, field), 5)
+      row[field] = _rounded(getattr(found, field))
   return row
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+  return np.round(np.asarray(values, np.float64), 5)
