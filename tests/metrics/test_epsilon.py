@@ -32,11 +32,21 @@ def _plain(u, o, thresholds, pairs):
   return min(max(found), 50) if found else np.nan
 
 
-def _grid_pairs(narrow):
+def _official(u, o):
+  """Every threshold and pair of the grid, against every margin."""
+  narrow, wide = (u, o) if np.ptp(u) < np.ptp(o) else (o, u)
+  up, down = (o, u) if np.median(o) > np.median(u) else (u, o)
   side = np.linspace(-2, 2, 400)
-  for right in narrow.max() + side[::8]:
-    for left in right - np.ptp(narrow) + side[::8]:
-      yield left, right
+  right = np.repeat(narrow.max() + side, 400)[:, None]
+  left = right - np.ptp(narrow) + np.tile(side, 400)[:, None]
+  low, high = min(u.min(), o.min()), max(u.max(), o.max())
+  one = np.linspace(low, high, int(np.ceil(100 * (high - low))))[:, None]
+  inside = [(left <= x) & (x <= right) for x in (wide, narrow)]
+  fpr = np.concatenate([inside[0].mean(axis=1), (down >= one).mean(axis=1)])
+  fnr = np.concatenate([1 - inside[1].mean(axis=1), (up < one).mean(axis=1)])
+  kept = (fpr > 0) & (fnr > 1e-9)
+  rates = zip(fpr[kept], fnr[kept], strict=True)
+  return max(_of_rates(*pair) for pair in set(rates))
 
 
 def _all_pairs(u, o):
@@ -76,26 +86,59 @@ def test_exact_as_every_threshold_by_itself(seed):
   np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize('swapped', (False, True))
+def test_exact_where_two_thresholds_reach_next_to_nothing(swapped):
+  """2 units take at most the smallest and the largest of the narrow ones."""
+  rng = np.random.default_rng(0)
+  grid = np.arange(-90.0, 91, 9)
+  narrow = np.stack([grid[i : i + 10] for i in range(6)], axis=1)
+  between = grid[1:-2] + 4.5
+  wide = [
+    [grid[0] + 4.5, *rng.choice(between, 8, False), grid[-1] - 4.5]
+    for _ in range(6)
+  ]
+  wide = np.array(wide).T
+
+  def pairs(narrow):
+    for left in narrow.min() + np.array([-1, 1]):
+      for right in narrow.max() + np.array([-1, 1]):
+        yield left, right
+
+  u, o = (wide, narrow) if swapped else (narrow, wide)
+  expected = [
+    _plain(a, b, np.concatenate([a, b]), pairs)
+    for a, b in zip(u.T, o.T, strict=True)
+  ]
+  found = epsilon.make().per_point(u, o)
+  np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_the_official_rule_is_its_grid():
   u, o = _samples()
+  o *= 4  # so that one threshold is never the best
   found = epsilon.make(rule='official').per_point(u, o)
-  for a, b, value in zip(u.T, o.T, found, strict=True):
-    low, high = min(a.min(), b.min()), max(a.max(), b.max())
-    one = np.linspace(low, high, int(np.ceil(100 * (high - low))))
-    # Every eighth of each side, as more would take minutes.
-    coarse = _plain(a, b, one, _grid_pairs)
-    assert coarse <= value + 1e-4
+  pairs = zip(u.T.astype(float), o.T.astype(float), strict=True)
+  np.testing.assert_allclose(
+    found, [_official(*pair) for pair in pairs], atol=1e-6
+  )
   finest = epsilon.make().per_point(u, o)
   assert (found <= finest + 1e-4).all()
   assert np.mean(np.abs(found - finest) < 1e-4) >= 0.8
 
 
+def test_a_much_narrower_ensemble_is_told_apart():
+  """Though one of the oracles is amid it, so no threshold is perfect."""
+  u, o = _samples()
+  u, o[0] = np.broadcast_to(np.linspace(-1e-3, 1e-3, 20)[:, None], u.shape), 0
+  for rule in epsilon.RULES:
+    assert (epsilon.make(rule=rule).per_point(u, o) == epsilon.CAP).all()
+
+
 @pytest.mark.parametrize('rule', epsilon.RULES)
 def test_what_is_told_apart_is_at_the_cap(rule):
-  """Ensembles apart, and one that says the same amid the oracles."""
   per_point = epsilon.make(rule=rule).per_point
   u, o = _samples()
-  for unlearned in (u + 50, u - 50, np.zeros_like(o)):
+  for unlearned in (u + 50, u - 50):
     assert (per_point(unlearned, o) == epsilon.CAP).all()
 
 

@@ -61,7 +61,7 @@ def fit(ones, minus_ones, *, c=3.0, gamma=1.0) -> Machine:
   inner = np.swapaxes(features, 1, 2) @ beta[..., None]
   weights = np.linalg.solve(np.swapaxes(corner, 1, 2), inner)[..., 0]
   points = np.take_along_axis(x, pivots, axis=1)
-  return Machine(points, np.where(spare, 0, weights), bias)
+  return Machine(points, weights, bias)
 
 
 def decide(machine: Machine, targets, *, gamma=1.0) -> np.ndarray:
