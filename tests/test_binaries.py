@@ -87,6 +87,10 @@ def test_every_config_runs_a_tiny_step(name, tmp_path):
     # Again it reads what it has found.
     again = experiment.benchmark(config, str(tmp_path / 'run'))
     assert again['rows'] == summary['rows']
+  elif config.get('study') == 'leaks':
+    summary = experiment.leaks(config, str(tmp_path / 'run'))
+    assert {row['leak'] for row in summary['rows']} == {'100 %', *config.edits}
+    assert pathlib.Path(summary['picture']).read_bytes()[1:4] == b'PNG'
   else:
     summary, _ = experiment.fit(config, str(tmp_path / 'run'))
     assert summary['steps'] >= 1

@@ -38,7 +38,8 @@ from unlearn_jax import (
   types,
 )
 from unlearn_jax.models import _vit_weights
-from unlearn_jax.study import attribution, figures, matching
+from unlearn_jax.study import attribution, figures, heatmap, matching
+from unlearn_jax.study import leaks as leaks_lib
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.study import writer as writer_lib
 
@@ -204,6 +205,39 @@ def benchmark_config() -> ConfigDict:
   return c
 
 
+def leaks_config() -> ConfigDict:
+  """Every field of the study of planted leaks (`study/leaks.py`)."""
+  c = ConfigDict()
+  c.study = 'leaks'
+  # As in the benchmark.
+  c.data = ConfigDict({'name': 'digits', 'split': 'all'})
+  c.rows = 1200
+  c.control_rows = 200
+  c.validation_rows = 0  # 0: all that are left
+  c.model = ConfigDict({'name': 'mlp'})
+  c.optimizer = ConfigDict({'name': 'sgd', 'learning_rate': 0.1})
+  c.schedule = ConfigDict({'name': 'constant', 'warmup': 0.0})
+  c.augment = ConfigDict({'shift': 0, 'flip': False})
+  c.batch_size = 64
+  c.epochs = 10
+  c.width = 4  # models that share an operation; hundreds on an accelerator
+  c.seed = 0
+  # Of each group, all for the metrics of ensembles, the first few for others.
+  c.models = 32
+  c.few = 5
+  c.null_trials = 40  # each with a group of oracles, for the thresholds
+  c.trials = 20  # of each leak
+  c.leaks = (0.0, 0.01, 0.02, 0.05, 0.1, 1.0)  # parts of the forget set
+  c.edits = ('head bias', 'head column')  # of originals, where it is a class
+  c.forget_sets = {
+    'random': {'kind': 'random'},
+    'class': {'kind': 'class', 'size': 0},
+  }
+  c.forget_size = 120
+  c.metrics = ()  # of study/panel.py; (): all
+  return c
+
+
 def check_variant(variant: str, allowed: Sequence[str]) -> None:
   """Refuses a `config.py:variant` that the config does not have."""
   if variant and variant not in allowed:
@@ -240,6 +274,21 @@ def attribute(config: ConfigDict, workdir: str) -> dict[str, Any]:
   """Estimates datamodels and scores attributions by LDS."""
   with _study_in(workdir, 'datamodels', config) as writer:
     summary = attribution.run(config.to_dict(), workdir)
+    writer.summary(summary)
+  return summary
+
+
+def leaks(config: ConfigDict, workdir: str) -> dict[str, Any]:
+  """Which metrics notice planted leaks; draws the picture too."""
+  with _study_in(workdir, 'leaks', config) as writer:
+    summary = leaks_lib.run(config.to_dict(), workdir)
+    shares: dict[str, Any] = {}
+    for row in summary['rows']:
+      of_set = shares.setdefault(row['forget set'], {})
+      of_set.setdefault(row['metric'], {})[row['leak']] = row['power']
+    picture = writer.workdir / 'leaks.png'
+    heatmap.draw(shares, picture, label='share of the trials noticed, in %')
+    summary['picture'] = str(picture)
     writer.summary(summary)
   return summary
 

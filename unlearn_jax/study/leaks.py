@@ -1,0 +1,337 @@
+"""Planted leaks: which metrics notice that a part was not forgotten?
+
+A model that is trained on all but the forget set and then on a known part of it
+leaks by construction. A trial asks the panel to compare a group of such models
+with a group of oracles, once; null trials compare oracles with oracles. A metric
+notices a trial if its number is farther from what oracles show (the median of
+the null trials) than all but 5 % of them; the share of the trials it notices is
+its power. Leaks of 0 are oracles that gave no threshold: 5 % is right.
+
+Each trial of a leak has models and oracles of its own, and draws for itself
+which examples are kept. To train no more than is needed the same groups of
+oracles serve the null trials and every size of leak, in a ring: group i is
+judged against group i + 1, so a null trial shares a group with each of its two
+neighbors. RMIA's references are the group after that.
+
+Edits of the head alone are trials too: originals whose answers never name the
+forgotten class, while all features are as they were.
+"""
+
+import functools
+import hashlib
+import json
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.stats
+from absl import logging
+
+from unlearn_jax import devices, errors, files, keys, trees, types
+from unlearn_jax.metrics._words import COVERAGE
+from unlearn_jax.study import arena, forget_sets, panel, subsets
+from unlearn_jax.study import progress as progress_lib
+from unlearn_jax.unlearners import _words
+
+FALSE_POSITIVES = 0.05
+EDITS = ('head bias', 'head column')
+_LEAST_NULL = 19  # of fewer, no quantile is that far out
+_LEAST_MODELS = 6  # what the metrics of ensembles need
+_MARGIN = 1.0  # nats between an edited class and the best of the others
+_DIGITS = 9  # of a value; beyond them it is rounding
+# What a row of the panel holds beside its value, and the ideal is 0.
+_BESIDE = ('corrected', 'to original')
+
+Values = dict[str, list[float]]  # of each metric, one a trial
+
+
+class Power(NamedTuple):
+  """How often a metric notices, with the interval of that share."""
+
+  value: float
+  low: float
+  high: float
+  threshold: float  # distance from what oracles show
+
+
+def power(null: Sequence[float], trials: Sequence[float]) -> Power:
+  """Power of a metric, from its values in null trials and in others.
+
+  The interval is Wilson's for the trials; the threshold is taken as it is.
+  """
+  null, trials = (np.round(values, _DIGITS) for values in (null, trials))
+  if len(null) < _LEAST_NULL:
+    raise errors.DataError(
+      f'null trials must be at least {_LEAST_NULL}, got {len(null)}'
+    )
+  # Each null trial from the others, as any other trial is from all of them.
+  others = [np.median(np.delete(null, i)) for i in range(len(null))]
+  threshold = np.quantile(
+    np.abs(null - others), 1 - FALSE_POSITIVES, method='weibull'
+  )
+  far = np.round(np.abs(trials - np.median(null)) - threshold, _DIGITS) > 0
+  share = scipy.stats.binomtest(int(far.sum()), len(far))
+  interval = share.proportion_ci(COVERAGE, method='wilson')
+  return Power(
+    float(far.mean()),
+    float(interval.low),
+    float(interval.high),
+    float(threshold),
+  )
+
+
+def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
+  """The whole study; sizes of leaks that an earlier run has done are kept.
+
+  Returns: `rows`, the power of each metric for each forget set and leak.
+  """
+  began, folder = time.monotonic(), pathlib.Path(workdir)
+  study = _Study(settings, folder)
+  rows = []
+  with progress_lib.Progress(study.trials, 'leaks', 'trials') as bar:
+    for name in study.sets:
+      rows += study.rows(name, bar)
+  return {
+    'study': 'leaks',
+    'rows': rows,
+    'models': settings['models'],
+    'few': settings['few'],
+    'null trials': settings['null_trials'],
+    'trials': settings['trials'],
+    'false positives': FALSE_POSITIVES,
+    'seed': settings['seed'],
+    'seconds': time.monotonic() - began,
+    'device': devices.describe(),
+  }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+  """The rows of one forget set for a person: a line for each metric."""
+  lines: dict[str, dict[str, str]] = {}
+  for row in rows:
+    line = lines.setdefault(row['metric'], {'metric': row['metric']})
+    line[row['leak']] = '{power:.2f} ({low:.2f} to {high:.2f})'.format(**row)
+  return list(lines.values())
+
+
+def with_wiped_class(
+  params: types.Params, logits: np.ndarray, label: int, *, column: bool
+) -> types.Params:
+  """Models side by side whose head alone is edited: never `label` again.
+
+  Args:
+    params: of the models, leaves [models, ...].
+    logits: [models, points, classes] of theirs where `label` is not to be
+      answered.
+    label: the class.
+    column: all that the head knows of it goes; otherwise its bias alone falls.
+  """
+  leaves = trees.flatten(params)
+  if not {'head/kernel', 'head/bias'} <= leaves.keys():
+    raise errors.ConfigError(
+      'edits are of a head with kernel and bias; the model has '
+      f'{", ".join(leaves)}'
+    )
+  kernel, bias = (
+    np.array(leaves[f'head/{name}']) for name in ('kernel', 'bias')
+  )
+  own = logits[:, :, label]
+  if column:
+    kernel[:, :, label] = 0
+    own = np.broadcast_to(bias[:, label, None], own.shape)
+  others = np.delete(logits, label, axis=2).max(axis=2)
+  too_high = np.max(own - others, axis=1) + _MARGIN
+  bias[:, label] -= np.maximum(too_high, 0)
+  return trees.unflatten({**leaves, 'head/kernel': kernel, 'head/bias': bias})
+
+
+class _Study:
+  """What all forget sets share: everything that a config says, checked."""
+
+  def __init__(self, settings: Mapping[str, Any], folder: pathlib.Path):
+    _check(settings)
+    self._settings, self._folder = settings, folder
+    self._panel = panel.chosen(settings['metrics'])
+    self.sets = forget_sets.named(
+      settings['forget_sets'], settings['forget_size']
+    )
+    self._place = arena.prepare(settings, folder / 'models', None)
+    self._choose = forget_sets.Chooser(
+      data=self._place.ground.train, seed=settings['seed'], sets=self.sets
+    )
+    self._choose.check(0)
+    leaks = len(settings['leaks'])
+    self.trials = sum(
+      settings['null_trials']
+      + settings['trials'] * (leaks + len(self._edits(name)))
+      for name in self.sets
+    )
+
+  def rows(self, name: str, bar) -> list[dict[str, Any]]:
+    """Power of each metric, for each leak from this forget set."""
+    of_set = _OfSet(self._place, self._settings, name, self._choose(name))
+
+    def values(label, trial, count):
+      return self._found(name, label, of_set, trial, count, bar)
+
+    null = values('null', of_set.null, self._settings['null_trials'])
+    kinds = {
+      f'{100 * share:g} %': functools.partial(of_set.leak, share)
+      for share in self._settings['leaks']
+    }
+    kinds |= {
+      edit: functools.partial(of_set.edit, edit) for edit in self._edits(name)
+    }
+    rows = []
+    for label, trial in kinds.items():
+      found = values(label, trial, self._settings['trials'])
+      rows += [
+        {
+          'forget set': name,
+          'metric': metric,
+          'leak': label,
+          **dict(
+            zip(
+              ('power', 'low', 'high', 'threshold'),
+              power(null[metric], of_metric),
+              strict=True,
+            )
+          ),
+          'null': float(np.median(null[metric])),
+          'value': float(np.median(of_metric)),
+        }
+        for metric, of_metric in found.items()
+      ]
+    return rows
+
+  def _edits(self, name: str) -> Sequence[str]:
+    """Only a class can be wiped."""
+    of_class = self.sets[name]['kind'] == 'class'
+    return self._settings['edits'] if of_class else ()
+
+  def _found(self, name, label, of_set, trial, count: int, bar) -> Values:
+    """Values of all trials of one leak; from disk if they are there."""
+    facts = [
+      self._place.recipe,
+      self.sets[name],
+      [name, label, count],
+      {k: self._settings[k] for k in _INPUTS},
+    ]
+    text = json.dumps(files.to_json(facts), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    path = self._folder / 'found' / f'{digest}.json'
+    if path.exists():
+      bar.update(count)
+      return json.loads(path.read_bytes())
+    logging.info('forget set %s, leak %s', name, label)
+    values: Values = {}
+    for number in range(count):
+      for row in panel.judge(self._panel, *trial(number)):
+        values.setdefault(row['metric'], []).append(float(row['value']))
+        for beside in _BESIDE:
+          if beside in row:
+            metric = f'{row["metric"]}, {beside}'
+            values.setdefault(metric, []).append(float(row[beside]))
+      bar.update()
+    files.make_folder(path.parent)
+    files.write_json(path, values)
+    return values
+
+
+class _OfSet:
+  """The trials of one forget set: a case, and the group that is judged."""
+
+  def __init__(self, place: arena.Arena, settings, name: str, forget):
+    self._place, self._name, self._forget = place, name, forget
+    self._count, self._ring = settings['models'], settings['null_trials']
+    self._base = place.models(subsets.BASE, place.few)
+    self._original = place.evidence(self._base.params)
+    self._clean: dict[int, arena.Evidence] = {}
+
+  def null(self, trial: int):
+    """Oracles against oracles."""
+    return self._case(trial + 1), self._oracles(trial)
+
+  def leak(self, share: float, trial: int):
+    """Models that learned a part of the forget set, oracles if none."""
+    size = len(self._forget)
+    kept = max(1, round(share * size)) if share else 0
+    ids = self._place.ground.train.ids[self._forget]
+    order = keys.order(ids, f'kept of {self._name} {trial}')
+    without = self._forget[order[kept:]]
+    # Models of another leak have other numbers, so no start is shared.
+    first = _LEAKING + (kept * self._ring + trial) * self._count
+    params = self._place.ground.models(first, self._count, without)
+    return self._case(trial), self._place.evidence(params)
+
+  def edit(self, name: str, trial: int):
+    """Originals with an edited head."""
+    first = subsets.BASE + self._place.few + trial * self._count
+    params = self._place.ground.models(first, self._count)
+    original = self._place.evidence(params)
+    (label,) = np.unique(self._place.ground.y[self._forget])
+    edited = with_wiped_class(
+      params,
+      original.logits[:, self._forget],
+      label,
+      column=name == 'head column',
+    )
+    case = self._case(trial, original)
+    return case, self._place.evidence(edited)
+
+  def _case(self, number: int, original=None) -> panel.Case:
+    return panel.Case(
+      place=self._place,
+      forget=self._forget,
+      base=self._base,
+      retraining=_words.Record(0.0, 0.0, 0.0, 0.0),
+      original=original or self._original,
+      oracles=self._oracles(number),
+      fresh=self._oracles(number + 1),
+    )
+
+  def _oracles(self, number: int) -> arena.Evidence:
+    """Those of a place in the ring."""
+    number %= self._ring
+    if number not in self._clean:
+      first = subsets.ORACLE + number * self._count
+      made = self._place.models(first, self._count, self._forget)
+      self._clean[number] = self._place.evidence(made.params)
+    return self._clean[number]
+
+
+def _check(settings) -> None:
+  for name, least in (
+    ('null_trials', _LEAST_NULL),
+    ('trials', 1),
+    ('models', _LEAST_MODELS),
+    ('few', 3),
+  ):
+    if settings[name] < least:
+      raise errors.ConfigError(
+        f'{name} is at least {least}, got {settings[name]}'
+      )
+  for name, most in (('trials', 'null_trials'), ('few', 'models')):
+    if settings[name] > settings[most]:
+      raise errors.ConfigError(
+        f'{name} is at most {most}, {settings[most]}; got {settings[name]}'
+      )
+  for share in settings['leaks']:
+    if not 0 <= share <= 1:
+      raise errors.ConfigError(f'a leak is a part, 0 to 1; got {share}')
+  for name in settings['edits']:
+    errors.check_choice('edit', name, EDITS)
+
+
+_LEAKING = 5 * 10**6  # models of these numbers leak; see subsets.py for others
+# Beside the recipe of the models, what a value is a function of.
+_INPUTS = (
+  'seed',
+  'models',
+  'few',
+  'control_rows',
+  'null_trials',
+  'metrics',
+)
