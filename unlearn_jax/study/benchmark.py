@@ -85,6 +85,7 @@ class _Study:
     for method in self._methods.values():  # A wrong name costs nothing yet.
       if method['name'] != exactly.NAME:
         self._made(method, {})
+        self._trials(method)
     for name in settings['sparse_methods']:
       errors.check_choice('sparse method', name, tuple(self._methods))
     arenas = [self._named(bool(pruner)) for pruner in self.arenas.values()]
@@ -124,6 +125,10 @@ class _Study:
   def _made(self, method: Mapping[str, Any], tuned: Mapping[str, float]):
     settings = {**tuned, **method}
     return registry.make('unlearners', settings.pop('name'), **settings)
+
+  def _trials(self, method: Mapping[str, Any]) -> list[dict[str, float]]:
+    given = {n: v for n, v in method.items() if n != 'name'}
+    return tuning.trials(method['name'], given, self._settings['trials'])
 
   def _row(self, place, choose, each: str, label: str, case):
     """What the panel says of one method on one set; from disk if known."""
@@ -208,8 +213,7 @@ class _Study:
   def _tuned(self, place, choose, each: str, label: str):
     """Settings of a method for a kind of forget set, and what was tried."""
     kind, method = self.sets[each]['kind'], self._methods[label]
-    given = {n: v for n, v in method.items() if n != 'name'}
-    tried = tuning.trials(method['name'], given, self._settings['trials'])
+    tried = self._trials(method)
     if len(tried) == 1:
       return {}, []
     key = (id(place), kind, label)
