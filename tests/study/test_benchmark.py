@@ -7,6 +7,7 @@ import pytest
 
 from unlearn_jax import errors, experiment
 from unlearn_jax.study import arena, benchmark, leaderboard, subsets, tuning
+from unlearn_jax.unlearners import neg_grad_plus
 
 METRICS = ('accuracy', 'mia', 'gap', 'divergences', 'cost')
 
@@ -153,9 +154,11 @@ def test_trials_are_the_defaults_and_draws_between_the_bounds():
   found = tuning.trials('neg_grad_plus', {}, 16)
   assert len(found) == 16 and found[0] == {}
   rates = np.array([t['learning_rate'] for t in found[1:]])
-  assert rates.min() >= 1e-3 and rates.max() <= 0.2
+  low, high = neg_grad_plus.TUNED['learning_rate']
+  assert rates.min() >= low and rates.max() <= high
   assert len(set(rates)) == 15
-  assert (rates < 0.0141).sum() in range(5, 11)  # half of them, on a log scale
+  # Half of them on each side, on a log scale.
+  assert (rates < np.sqrt(low * high)).sum() in range(5, 11)
   assert tuning.trials('neg_grad_plus', {}, 16) == found
   fixed = tuning.trials('neg_grad_plus', {'learning_rate': 0.1}, 4)
   assert all('learning_rate' not in t for t in fixed)
