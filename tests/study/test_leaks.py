@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from unlearn_jax import errors, experiment
-from unlearn_jax.study import heatmap, leaks, subsets
+from unlearn_jax.study import heatmap, leaks, planted, subsets
 
 CLASS = 'class'
 
@@ -29,7 +29,7 @@ def settings(**fields):
     'null_trials': 19,
     'trials': 4,
     'leaks': (0.0, 0.1, 1.0),
-    'edits': leaks.EDITS,
+    'edits': planted.EDITS,
     'forget_sets': {CLASS: {'kind': 'class', 'size': 0}},
     'metrics': ('accuracy', 'game', 'features'),
   }
@@ -87,7 +87,7 @@ def test_an_edit_of_the_head_moves_one_class_alone(column):
     return features @ head['kernel'] + head['bias'][:, None]
 
   before = answers(params)
-  edited = leaks.with_wiped_class(params, before, 2, column=column)
+  edited = planted.with_wiped_class(params, before, 2, column=column)
   after = answers(edited)
   others = np.delete(after, 2, axis=2)
   assert (after[:, :, 2] <= others.max(axis=2) - 0.999).all()
@@ -99,7 +99,7 @@ def test_an_edit_of_the_head_moves_one_class_alone(column):
 
 def test_a_model_without_such_a_head_is_refused():
   with pytest.raises(errors.ConfigError, match='the model has head/kernel'):
-    leaks.with_wiped_class(
+    planted.with_wiped_class(
       {'head': {'kernel': np.ones((1, 2, 3))}}, np.ones((1, 1, 3)), 0, column=1
     )
 
@@ -140,7 +140,7 @@ def test_what_was_never_leaked_gives_no_alarm_to_speak_of(study):
   assert np.mean([row['power'] for row in rows]) < 0.3
 
 
-@pytest.mark.parametrize('edit', leaks.EDITS)
+@pytest.mark.parametrize('edit', planted.EDITS)
 def test_an_edited_head_fools_accuracy_but_not_cka(study, edit):
   *_, summary = study
   assert of(summary, 'UA', edit)['power'] == 0
@@ -150,7 +150,7 @@ def test_an_edited_head_fools_accuracy_but_not_cka(study, edit):
 
 def test_each_trial_of_a_leak_has_models_of_its_own(study):
   _, made, summary = study
-  groups = [g for g in made if g[0] >= leaks._LEAKING]
+  groups = [g for g in made if g[0] >= planted.LEAKING]
   size = max(left for *_, left in made)  # of the forget set
   assert sorted({left for *_, left in groups}) == [
     0,
@@ -178,7 +178,7 @@ def test_finished_leaks_are_kept(study, monkeypatch):
 def test_the_table_has_a_line_for_each_metric(study):
   *_, summary = study
   lines = leaks.table(summary['rows'])
-  assert list(lines[0]) == ['metric', '0 %', '10 %', '100 %', *leaks.EDITS]
+  assert list(lines[0]) == ['metric', '0 %', '10 %', '100 %', *planted.EDITS]
   assert lines[0]['metric'] == 'UA'
   assert lines[0]['100 %'].endswith(' to 1.00)')
 
