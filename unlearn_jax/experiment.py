@@ -116,7 +116,11 @@ def matching_config() -> ConfigDict:
   c.seeds = (0, 1, 2)
   c.models = 100  # unlearned, and as many oracles; KLoM depends on it
   c.subset_models = 1024  # for the datamodel
-  c.alpha = 0.5  # of the rows in each subset
+  c.alphas = (0.5,)  # of the rows in each subset; several take turns
+  # Two datamodels for each row's margin, of models with it and without it: far
+  # nearer to oracles. Keeps margins [subset_models, rows] on the host, and a few
+  # arrays of that size while it fits.
+  c.own_effects = False
   c.datamodel = ConfigDict({'estimator': 'ridge', 'penalty': 'gcv'})
   c.klom = ConfigDict({'variant': 'default'})
   c.forget_sets = ('random', 'principal')
@@ -131,6 +135,7 @@ def matching_config() -> ConfigDict:
     {'name': 'random', 'checkpoints': 1},
     {'name': 'grad_dot', 'checkpoints': 10},
     {'name': 'trak', 'checkpoints': 1},
+  c.alpha = 0.5  # of the rows in each of its subsets
     {'name': 'trak', 'checkpoints': 5},
     {'name': 'trak', 'checkpoints': 20},
     {'name': 'influence', 'checkpoints': 10, **krylov},
@@ -144,13 +149,12 @@ def matching_config() -> ConfigDict:
     'dm_direct, factor 1': {'name': 'dm_direct', 'calibrated': False},
     'dm_direct': {'name': 'dm_direct'},
     'dmm, Adam': {'name': 'dmm', 'solver': adam},
-    'dmm, Gauss-Newton': {'name': 'dmm', 'solver': {**newton, 'damping': 0.1}},
+    'dmm, Gauss-Newton': {'name': 'dmm', 'solver': {**exact, 'damping': 0.01}},
     # Predicted by influence functions of a few of the models, from no subset.
     'dmm, influence': {
       'name': 'dmm',
       'solver': {**newton, 'damping': 0.1},
       'attributor': {'name': 'influence', 'checkpoints': 10},
-      'calibrated': False,  # the factor is that of the datamodel
     },
     'oracle matching, Adam': {'name': 'oracle_matching', 'solver': adam},
     'oracle matching, Gauss-Newton': {

@@ -51,6 +51,12 @@ def test_masks_are_the_same_whoever_asks_for_more():
     subsets.masks(2, 40, 1.0, seed=0)
 
 
+def test_several_alphas_take_turns():
+  found = subsets.masks(400, 50, (0.2, 0.9), seed=0)
+  np.testing.assert_allclose(found[::2].mean(), 0.2, atol=0.02)
+  np.testing.assert_allclose(found[1::2].mean(), 0.9, atol=0.02)
+
+
 class _Killed(Exception):
   pass
 
@@ -59,8 +65,9 @@ def test_a_killed_run_goes_on_with_the_same_models(
   ground, tmp_path, monkeypatch
 ):
   monkeypatch.setattr(subsets, '_SAVE_EVERY', 2)
+  kept = settings(own_effects=True)
   whole = subsets.train_subsets(
-    ground, settings(), 0, tmp_path / 'whole', lambda n: None
+    ground, kept, 0, tmp_path / 'whole', lambda n: None
   )
   told = []
 
@@ -70,12 +77,12 @@ def test_a_killed_run_goes_on_with_the_same_models(
       raise _Killed
 
   with pytest.raises(_Killed):
-    subsets.train_subsets(ground, settings(), 0, tmp_path / 'cut', killed)
+    subsets.train_subsets(ground, kept, 0, tmp_path / 'cut', killed)
   told.clear()
-  rest = subsets.train_subsets(
-    ground, settings(), 0, tmp_path / 'cut', told.append
-  )
+  rest = subsets.train_subsets(ground, kept, 0, tmp_path / 'cut', told.append)
   assert told[0] == 4 * told[1] and sum(told) == 64  # four chunks were kept
+  assert whole.rows.shape == (64, 40)
+  np.testing.assert_array_equal(rest.rows, whole.rows)
   for name in ('logits', 'margins'):
     mine, theirs = getattr(rest, name).state(), getattr(whole, name).state()
     for part, array in mine.items():
@@ -87,7 +94,7 @@ def test_sums_of_another_study_are_not_gone_on_with(ground, tmp_path):
   for alpha in (0.5, 0.6):
     told.clear()
     subsets.train_subsets(
-      ground, settings(alpha=alpha), 0, tmp_path, told.append
+      ground, settings(alphas=(alpha,)), 0, tmp_path, told.append
     )
     assert len(told) > 1
 

@@ -66,6 +66,18 @@ def test_dmm_moves_every_model_from_where_it_was(request_, solver):
   assert not trees.bit_diff(done.params, small.params).equal
 
 
+def test_a_shift_may_be_of_each_model(request_):
+  scale = np.linspace(-0.5, 0.5, 6)[:, None, None]
+  each = request_._replace(shift=np.float32(scale * request_.shift))
+  make = registry.make('unlearners', 'dmm', solver=SOLVERS['gauss_newton'])
+  before, done = outputs(each, each.params), outputs(each, make(each).params)
+  along = np.sum((done - before) * request_.shift[:21], axis=(1, 2))
+  assert (np.diff(along) > 0).all()  # each went as far as it was told
+  short = each._replace(shift=each.shift[:, :20])
+  with pytest.raises(errors.DataError, match='each of 21 examples, got 20'):
+    make(short)
+
+
 def test_nothing_to_change_changes_nearly_nothing(request_):
   still = request_._replace(shift=np.zeros_like(request_.shift))
   done = registry.make('unlearners', 'dmm', solver=SOLVERS['gauss_newton'])

@@ -6,8 +6,8 @@ model by every method; compare margins with the oracles', by KLoM and by an
 attacker who is to tell which is which, beside two rows that need no method:
 fresh oracles (the floor) and the models as they were.
 
-The factor of the predicted shifts is fitted on forget sets of the same
-construction that are not in the table.
+The factors of the predicted shifts are fitted on forget sets of the same
+construction that are not in the table (`prediction.py`).
 """
 
 import dataclasses
@@ -22,18 +22,17 @@ import numpy as np
 from absl import logging
 
 from unlearn_jax import devices, errors, files, registry
-from unlearn_jax.attributors import datamodels
+from unlearn_jax.attributors import _own, datamodels
 from unlearn_jax.metrics import klom, retrained_game
-from unlearn_jax.study import forget_sets, subsets
+from unlearn_jax.study import forget_sets, prediction, subsets
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.unlearners import _words
 
-SPLITS = ('forget', 'retain', 'validation')
+SPLITS = subsets.SPLITS
 GAME = 'told apart'  # balanced accuracy of `retrained_game`; .5 is ideal
 FLOOR, BEFORE = 'fresh oracles', 'do nothing'  # rows that need no method
 _LEAST = {'models': 3, 'subset_models': 2, 'calibration_sets': 0}
 _LEVELS = np.linspace(0, 100, 101)  # percentiles of KLoM that are kept
-_FACTORS = np.arange(0.4, 1.41, 0.05)
 
 
 def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
@@ -54,6 +53,7 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
       files.write_json(path, known)
     found.append(known)
   return {
+    'study': 'matching',
     'rows': _table(found),
     'seeds': list(settings['seeds']),
     'models': settings['models'],
@@ -68,7 +68,7 @@ def _check(settings) -> None:
   """Builds what has a name once: a wrong one shows before any training."""
   klom.make(**settings['klom'])
   datamodels.make(**settings['datamodel'])
-  subsets.check_alpha(settings['alpha'])
+  subsets.masks(1, 1, settings['alphas'], 0)
   for name, least in _LEAST.items():
     if settings[name] < least:
       raise errors.ConfigError(
@@ -84,14 +84,16 @@ def _check(settings) -> None:
 
 
 def _made(method):
-  """An unlearner, what predicts its shifts, and whether the factor is theirs.
+  """An unlearner, what predicts its shifts, and whether they are calibrated.
 
   An attributor comes with the number of models it looks at; None stands for
-  the datamodel.
+  the datamodel, which alone has factors.
   """
   method = dict(method)
   source = method.pop('attributor', 'datamodels')
-  calibrated = method.pop('calibrated', True)
+  calibrated = method.pop('calibrated', source == 'datamodels')
+  if calibrated and source != 'datamodels':
+    raise errors.ConfigError(f'only the datamodel is calibrated, not {source}')
   unlearn = registry.make('unlearners', method.pop('name'), **method)
   attribute = None
   if source != 'datamodels':
@@ -120,7 +122,10 @@ def _one_seed(settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
   estimator = dict(settings['datamodel'])
   of_logits = datamodels.fit(sums.logits, **estimator)
   of_margins = datamodels.fit(sums.margins, **estimator)
-  study = _Study(settings, seed, ground, chooser, of_logits, of_margins)
+  own = None
+  if settings['own_effects']:
+    own = _own_effects(settings, seed, ground, sums, of_margins)
+  study = _Study(settings, seed, ground, chooser, of_logits, of_margins, own)
   rows, points, curves, forgotten = [], {}, {}, {}
   for name in chooser.sets:
     rows += study.compare(name)
@@ -134,6 +139,13 @@ def _one_seed(settings, seed: int, folder: pathlib.Path) -> dict[str, Any]:
     'curves': curves,
     'penalty': float(np.median(of_logits.penalty)),
   }
+
+
+def _own_effects(settings, seed, ground, sums, of_margins) -> _own.Own:
+  seen = subsets.masks(len(sums.rows), ground.n, settings['alphas'], seed)
+  weights = of_margins.weights[:, : ground.n]
+  # As little as the common datamodel was free to, its differences are.
+  return _own.fit(seen, sums.rows, weights, of_margins.penalty[: ground.n])
 
 
 def pictured(workdir: str, seed: int) -> dict[str, Any]:
@@ -152,7 +164,9 @@ def pictured(workdir: str, seed: int) -> dict[str, Any]:
 class _Study:
   """Everything that the forget sets of one seed share."""
 
-  def __init__(self, settings, seed, ground, chooser, of_logits, of_margins):
+  def __init__(
+    self, settings, seed, ground, chooser, of_logits, of_margins, own
+  ):
     self._settings, self._seed, self._ground = settings, seed, ground
     self._datamodel = of_logits
     self._metric = klom.make(**settings['klom'])
@@ -165,7 +179,8 @@ class _Study:
       effects=of_margins.weights[:, : ground.n],
       features=ground.features(jax.tree.map(lambda leaf: leaf[0], self._base)),
     )
-    self.factors: dict[str, float] = {}
+    self._predictor = prediction.Predictor(ground, self._logits, of_logits, own)
+    self.factors: dict[str, dict[str, float]] = {}
     # Of the last forget set: its rows, and what is kept for pictures.
     self.forget = np.zeros(0, int)
     self.shown: dict[str, Any] = {}
@@ -184,11 +199,12 @@ class _Study:
     )
     before = ground.margins(self._logits)
     judged = {FLOOR: fresh, BEFORE: before}
-    self.factors[kind] = self._factor(kind)
+    factors = self._calibrate(kind)
+    self.factors[kind] = factors._asdict()
     seconds = {}
     for name, method in self._settings['methods'].items():
       began = time.monotonic()
-      judged[name] = self._unlearn(method, kind, forget, teachers)
+      judged[name] = self._unlearn(method, factors, forget, teachers)
       seconds[name] = (time.monotonic() - began) / count
     some = forget[:4]
     self.shown = {
@@ -209,9 +225,12 @@ class _Study:
       for name, margins in judged.items()
     ]
 
-  def _unlearn(self, method, kind, forget, teachers) -> np.ndarray:
+  def _unlearn(self, method, factors, forget, teachers) -> np.ndarray:
     unlearn, attribute, calibrated = _made(method)
-    factor = self.factors[kind] if calibrated else 1.0
+    if calibrated:
+      shift = self._predictor.shift(forget, factors)
+    else:
+      shift = np.float32(self._shift(attribute, forget))
     done = unlearn(
       _words.Request(
         model=self._ground.fleet.model,
@@ -220,7 +239,7 @@ class _Study:
         forget=forget,
         seed=self._seed,
         teachers=teachers,
-        shift=np.float32(factor * self._shift(attribute, forget)),
+        shift=shift,
         width=self._settings['width'],
       )
     )
@@ -247,28 +266,19 @@ class _Study:
     self._used += self._count
     return self._ground.models(first, self._count, without=forget)
 
-  def _factor(self, kind: str) -> float:
-    """That which comes nearest to oracles of other sets of this kind."""
-    ground, totals = self._ground, np.zeros(len(_FACTORS))
+  def _calibrate(self, kind: str) -> prediction.Factors:
+    """On oracles of other sets of this kind."""
+    sets = []
     for like in range(1, self._settings['calibration_sets'] + 1):
       forget = self._choose(kind, like)
-      truth = ground.margins(ground.logits(self._oracles(forget)))
-      shift = self._datamodel.shift(forget)
-      # Where the shift is large it counts; all points would cost the hour.
-      largest = np.argsort(-np.abs(shift).sum(-1))[:400]
-      at = np.union1d(forget, largest)
-      for i, factor in enumerate(_FACTORS):
-        moved = ground.margins(self._logits + np.float32(factor * shift))
-        values = self._metric.per_point(moved[:, at], truth[:, at])
-        gone = np.isin(at, forget)
-        # Means: percentiles of so few points jump.
-        totals[i] += values[gone].mean() + values[~gone].mean()
-    return float(_FACTORS[np.argmin(totals)]) if totals.any() else 1.0
+      logits = self._ground.logits(self._oracles(forget))
+      sets.append((forget, self._ground.margins(logits)))
+    return self._predictor.calibrate(self._metric, sets)
 
   def _score(self, margins, truth, fresh, forget) -> dict[str, Any]:
     fresh = None if margins is fresh else fresh
     scores = {}
-    for name, chosen in self._splits(forget).items():
+    for name, chosen in self._ground.splits(forget).items():
       mine = {
         'unlearned': margins[:, chosen],
         'oracles': truth[:, chosen],
@@ -288,14 +298,8 @@ class _Study:
     values = self._metric.per_point(margins, truth)
     return {
       name: np.percentile(values[chosen], _LEVELS).round(4).tolist()
-      for name, chosen in self._splits(forget).items()
+      for name, chosen in self._ground.splits(forget).items()
     }
-
-  def _splits(self, forget) -> dict[str, np.ndarray]:
-    """Which of the points are in each split."""
-    at, n = np.arange(len(self._ground.x)), self._ground.n
-    gone = np.isin(at, forget)
-    return dict(zip(SPLITS, (gone, (at < n) & ~gone, at >= n), strict=True))
 
 
 def _table(found) -> list[dict[str, Any]]:

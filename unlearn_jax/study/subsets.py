@@ -9,7 +9,7 @@ import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ from unlearn_jax.fleet import fleet as fleet_lib
 # Models of one purpose never share an index with those of another.
 BASE, SUBSET, HELD_OUT, CALIBRATION, ORACLE = (i * 10**6 for i in range(5))
 _SAVE_EVERY = 16  # chunks of the fleet
+SPLITS = ('forget', 'retain', 'validation')
 
 Report = Callable[[int], None]
 
@@ -93,6 +94,13 @@ class Ground:
     """[models, points] of logits of these points."""
     return np.asarray(jax.vmap(losses.margin, (0, None))(logits, self.y))
 
+  def splits(self, forget) -> dict[str, np.ndarray]:
+    """Which of the points are in each split."""
+    at = np.arange(len(self.x))
+    gone = np.isin(at, forget)
+    parts = gone, (at < self.n) & ~gone, at >= self.n
+    return dict(zip(SPLITS, parts, strict=True))
+
 
 def prepare(settings: Mapping[str, Any], seed: int) -> Ground:
   """Draws the rows of a seed and builds the fleet that learns them."""
@@ -131,11 +139,18 @@ def prepare(settings: Mapping[str, Any], seed: int) -> Ground:
   return Ground(fleet=fleet, train=train, rest=rest, x=x, y=y)
 
 
-def masks(count: int, n: int, alpha: float, seed: int) -> np.ndarray:
-  """[count, n] independent draws, a mask the same whoever asks for more."""
-  check_alpha(alpha)
+def masks(
+  count: int, n: int, alpha: float | Sequence[float], seed: int
+) -> np.ndarray:
+  """[count, n] independent draws, a mask the same whoever asks for more.
+
+  Several `alpha` take turns, mask by mask.
+  """
+  alphas = np.ravel(alpha)
+  for one in alphas:
+    check_alpha(one)
   numbers = keys.fraction(np.arange(count * n), f'masks {seed}')
-  return (numbers < alpha).reshape(count, n)
+  return numbers.reshape(count, n) < np.resize(alphas, (count, 1))
 
 
 def check_alpha(alpha: float) -> None:
@@ -145,16 +160,39 @@ def check_alpha(alpha: float) -> None:
 
 
 class Sums:
-  """Streamed sums over models of subsets, for logits and for margins."""
+  """Streamed sums over models of subsets, for logits and for margins.
 
-  def __init__(self, ground: Ground):
+  `rows` are the margins [models, n] of each model at the rows of `train`, for
+  which no sum will do; only with `keep`, for that is as much as the masks.
+  """
+
+  def __init__(self, ground: Ground, keep: bool = False):
     classes = ground.train.task.num_outputs
     self.logits = _moments.Moments(ground.n, (len(ground.x), classes))
     self.margins = _moments.Moments(ground.n, (len(ground.x),))
+    self._kept = [np.zeros((0, ground.n), np.float32)] if keep else None
+
+  @property
+  def rows(self) -> np.ndarray | None:
+    return None if self._kept is None else np.concatenate(self._kept)
 
   def add(self, ground: Ground, seen: np.ndarray, logits: np.ndarray) -> None:
+    margins = ground.margins(logits)
     self.logits.add(seen, logits)
-    self.margins.add(seen, ground.margins(logits))
+    self.margins.add(seen, margins)
+    if self._kept is not None:
+      self._kept.append(margins[:, : ground.n])
+
+  def state(self) -> dict[str, Any]:
+    """Everything, as arrays to store; `restore` takes it back."""
+    tree = {'logits': self.logits.state(), 'margins': self.margins.state()}
+    return tree if self._kept is None else tree | {'rows': self.rows}
+
+  def restore(self, state: Mapping[str, Any]) -> None:
+    self.logits = _moments.Moments.restore(state['logits'])
+    self.margins = _moments.Moments.restore(state['margins'])
+    if self._kept is not None:
+      self._kept = [np.asarray(state['rows'])]
 
 
 def train_subsets(
@@ -164,19 +202,19 @@ def train_subsets(
   folder: pathlib.Path,
   report: Report,
 ) -> Sums:
-  """Trains the models of subsets and keeps nothing of them but sums.
+  """Trains the models of subsets and keeps of them what `Sums` does.
 
   `folder` holds how far a killed run came.
   """
   count = settings['subset_models']
-  seen = masks(count, ground.n, settings['alpha'], seed)
-  inputs = _digest(ground, settings, seed)
-  sums, done = Sums(ground), 0
+  seen = masks(count, ground.n, settings['alphas'], seed)
+  named = 'subset_models', 'alphas', 'own_effects'
+  inputs = digest(ground, settings, seed, *named)
+  sums, done = Sums(ground, settings['own_effects']), 0
   last = checkpoints.latest(folder)
   if last and checkpoints.load_meta(last)['inputs'] == inputs:
     tree, meta = checkpoints.load(last)
-    sums.logits = _moments.Moments.restore(tree['logits'])
-    sums.margins = _moments.Moments.restore(tree['margins'])
+    sums.restore(tree)
     done = meta['done']
     report(done)
   elif folder.exists():  # of other settings
@@ -189,19 +227,20 @@ def train_subsets(
     report(len(chunk.indices))
     if done == count or not number % _SAVE_EVERY:
       path = folder / f'after_{done}'
-      tree = {'logits': sums.logits.state(), 'margins': sums.margins.state()}
       files.make_folder(folder)
-      checkpoints.save(path, tree, {'inputs': inputs, 'done': done})
+      checkpoints.save(path, sums.state(), {'inputs': inputs, 'done': done})
       for other in folder.iterdir():
         if other != path:
           shutil.rmtree(other)
   return sums
 
 
-def _digest(ground: Ground, settings: Mapping[str, Any], seed: int) -> str:
-  """Of everything that the sums are a function of."""
+def digest(
+  ground: Ground, settings: Mapping[str, Any], seed: int, *more: str
+) -> str:
+  """Of everything that a fleet's models are a function of, and of `more`."""
   named = ('model', 'optimizer', 'schedule', 'augment', 'batch_size', 'epochs')
-  named += ('subset_models', 'alpha', 'width')
+  named += ('width', *more)
   facts = [seed, {name: settings[name] for name in named}]
   text = json.dumps(files.to_json(facts), sort_keys=True)
   found = hashlib.sha256(text.encode())

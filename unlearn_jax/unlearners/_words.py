@@ -23,8 +23,8 @@ class Request(NamedTuple):
   seed: int = 0
   # Models that never saw `forget`, one for each, whose outputs are the goal.
   teachers: types.Params | None = None
-  # Predicted change of the logits [points, outputs]; the points begin with the
-  # rows of `data`.
+  # Predicted change of the logits, [points, outputs] for all models or [models,
+  # points, outputs] for each; the points begin with the rows of `data`.
   shift: np.ndarray | None = None
   width: int = 4  # models that share an operation
   # Which weights may move, booleans like `params`: what is pruned stays so.
@@ -70,8 +70,8 @@ def check(request: Request, needs: tuple[str, ...]) -> None:
       f'what is forgotten are some of the rows 0..{rows - 1}, not all, got '
       f'{forget.min()}..{forget.max()}'
     )
-  if request.shift is not None and len(request.shift) < rows:
+  if request.shift is not None and np.shape(request.shift)[-2] < rows:
     raise errors.DataError(
       f'the shift begins with one row for each of {rows} examples, got '
-      f'{len(request.shift)}'
+      f'{np.shape(request.shift)[-2]}'
     )

@@ -34,6 +34,6 @@ def make(
     at = _matching.rows(request, forget_mult, retain_mult)
     x = request.data.take(at).x
     now = fleet.outputs(request.model, request.params, x, width=request.width)
-    return _words.Unlearned(solve(request, at, now + request.shift[at]))
+    return _words.Unlearned(solve(request, at, now + request.shift[..., at, :]))
 
   return unlearn
