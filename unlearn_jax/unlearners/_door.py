@@ -155,7 +155,8 @@ def _rows(request: _words.Request, part: str, reads) -> _passes.Rows:
   # Sets of like size share a program: what goes is filled up to a power of
   # two, what stays to the whole.
   size = len(data) if part == 'retain' else 1 << (len(at) - 1).bit_length()
-  filled = np.concatenate([at, np.zeros(size - len(at), at.dtype)])
+  # ... by a row of its own: any other might be one that is not declared.
+  filled = np.concatenate([at, np.full(size - len(at), at[0])])
   examples = data.take(filled)
   return _passes.Rows(
     examples.x if 'x' in wanted else None,
