@@ -5,19 +5,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-# Colors that the color-blind tell apart (Okabe and Ito, 2008).
-_BLACK, _ORANGE, _SKY, _GREEN, _YELLOW, _BLUE, _RED, _PURPLE = (
+# Colors that the color-blind tell apart (Okabe and Ito, 2008); their yellow is
+# too pale for a line.
+_BLACK, _ORANGE, _SKY, _GREEN, _BLUE, _RED, _PURPLE = (
   '#000000',
   '#E69F00',
   '#56B4E9',
   '#009E73',
-  '#F0E442',
   '#0072B2',
   '#D55E00',
   '#CC79A7',
 )
 _FIXED = {'oracles': _BLACK, 'fresh oracles': _BLACK, 'do nothing': _RED}
-_OTHERS = (_BLUE, _ORANGE, _GREEN, _PURPLE, _SKY, _YELLOW)
+_OTHERS = (_BLUE, _ORANGE, _GREEN, _PURPLE, _SKY)
+_LABELS = {'fresh oracles': 'fresh oracles: the floor'}
 _DASHES = ('-', '--', ':')  # a second sign, where colors are too few
 _BINS = 24
 
@@ -37,7 +38,7 @@ def margins(
 
   count = max(len(found['oracles']) for found in sets.values())
   drawn = figure.Figure(
-    figsize=(3 * count, 2.4 * len(sets)), layout='constrained'
+    figsize=(3 * count, 2.4 * len(sets) + 0.3), layout='constrained'
   )
   panels = drawn.subplots(len(sets), count, squeeze=False)
   for row, (name, found) in zip(panels, sets.items(), strict=True):
@@ -59,7 +60,7 @@ def margins(
       panel.set_xlabel('margin', fontsize=8)
       panel.tick_params(labelsize=7)
     row[0].set_ylabel('models', fontsize=8)
-  panels[0][0].legend(fontsize=7)
+  _legend(drawn, panels[0][0])
   drawn.savefig(path, dpi=110)
 
 
@@ -89,11 +90,13 @@ def klom(
       for method, of_method in rows.items():
         values = np.asarray(of_method[split], float)
         share = np.linspace(0, 100, len(values))
-        panel.plot(share, values, label=method, **styles[method])
+        label = _LABELS.get(method, method)
+        panel.plot(share, values, label=label, **styles[method])
       floor = np.asarray(rows['fresh oracles'][split], float)
       share = np.linspace(0, 100, len(floor))
       panel.fill_between(share, floor, color=_BLACK, alpha=0.12, linewidth=0)
       panel.axvline(95, color='0.5', linestyle=':', linewidth=0.8)
+      panel.set_xticks([0, 25, 50, 75, 95])
       panel.set_title(f'{name}: {split}', fontsize=9)
       panel.set_yscale('symlog', linthresh=0.5)
       panel.set_yticks([0, 0.25, 0.5, 1, 2, 5, 10])
@@ -105,9 +108,14 @@ def klom(
     row[0].set_ylabel('KLoM (nats)', fontsize=8)
   for panel in panels[-1]:
     panel.set_xlabel('% of the points, in order', fontsize=8)
-  handles, labels = panels[0][0].get_legend_handles_labels()
-  drawn.legend(handles, labels, loc='outside lower center', ncols=3, fontsize=8)
+  _legend(drawn, panels[0][0])
   drawn.savefig(path, dpi=110)
+
+
+def _legend(drawn, panel) -> None:
+  """One for all panels, below them, where it hides nothing."""
+  handles, labels = panel.get_legend_handles_labels()
+  drawn.legend(handles, labels, loc='outside lower center', ncols=4, fontsize=8)
 
 
 def _styles(methods: Sequence[str]) -> dict[str, dict]:
