@@ -46,9 +46,8 @@ class Own:
     forget = _additive.positions(forget, len(self.alpha))
     moved = -np.sum(self.present[forget], axis=0, dtype=np.float64)
     change = self.absent[:, forget] - self.present[:, forget]
-    of_others = (1 - self.alpha) @ change - self.absent[forget][:, forget].sum(
-      0
-    )
+    of_others = (1 - self.alpha) @ change
+    of_others -= np.sum(self.absent[np.ix_(forget, forget)], axis=0)
     moved[forget] = of_others - self.gap[forget]
     return moved
 

@@ -17,8 +17,8 @@ from unlearn_jax.attributors import _own, datamodels
 from unlearn_jax.study import subsets
 from unlearn_jax.study.subsets import SPLITS
 
-_FACTORS = np.arange(0.4, 1.41, 0.05)
-_SPREADS = np.arange(0.0, 1.21, 0.2)
+_FACTORS = np.arange(8, 29) / 20
+_SPREADS = np.arange(7) / 5
 _MOST = 400  # points of a split that judge a factor: all would cost the hour
 
 
