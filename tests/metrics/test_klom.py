@@ -1,5 +1,6 @@
 """KLoM against a plain loop, its published floors, and what it must refuse."""
 
+import re
 import time
 
 import numpy as np
@@ -157,6 +158,18 @@ def test_the_floor_is_the_published_one(variant, table, models):
   assert found.mean == pytest.approx(mean, abs=0.02)
   assert found.p95 == pytest.approx(p95, abs=0.02 * wide)
   assert found.corrected == pytest.approx(0, abs=0.01)
+
+
+def test_the_floors_in_the_documentation_are_what_the_code_gives():
+  rows = re.findall(
+    r'^  (\d+) +([\d.]+), ([\d.]+) +([\d.]+), ([\d.]+)$', klom.__doc__, re.M
+  )
+  assert [int(row[0]) for row in rows] == [20, 50, 100, 200, 500, 1000]
+  for models, *told in rows[:3]:  # more take seconds
+    for i, variant in enumerate(('default', 'v3')):
+      found = klom.floor(int(models), variant=variant)
+      assert f'{found.mean:.2f}' == told[2 * i]
+      assert f'{found.p95:.2f}' == told[2 * i + 1]
 
 
 @pytest.mark.parametrize(

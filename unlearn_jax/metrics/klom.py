@@ -7,6 +7,17 @@ mean and .69 at P95 with N = 100, and by more with fewer, so a value is only
 read beside the floor of its own N, and never against another N or variant.
 The largest it can be is log(1 / 1e-5) = 11.5: far apart is not measured.
 
+The floor, mean and P95, of Gaussian margins, as `klom.floor(N)` and
+`klom.floor(N, variant='v3')` give it from 4,000 points:
+
+  N     default      v3
+  20    3.04, 4.97   2.99, 5.00
+  50    0.90, 1.74   0.87, 1.73
+  100   0.35, 0.68   0.34, 0.66
+  200   0.15, 0.28   0.14, 0.27
+  500   0.05, 0.10   0.05, 0.09
+  1000  0.02, 0.04   0.02, 0.04
+
 `corrected` has no floor: a nearest-neighbor estimate of the same divergence,
 0 for equal distributions. Measured on shifted Gaussians, N = 100: true 0, .03,
 .125, .5, 2, 8 give .00, .03, .12, .46, 1.7, 4.5. Where unlearned margins lie
