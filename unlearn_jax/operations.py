@@ -1,13 +1,15 @@
 """What can be asked of the system in a work directory, one call each.
 
 Every function opens the system, does one thing, and returns what happened as a
-plain dict, which it also leaves as `<workdir>/<name>.json`. Whatever is wrong
-with a request is refused before anything changes.
+plain dict, which it also leaves as `<workdir>/<name>.json`. What changes or
+checks a system adds a line of counts to `<workdir>/history.jsonl`. Whatever is
+wrong with a request is refused before anything changes.
 """
 
 import contextlib
 import dataclasses
 import io
+import json
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +32,19 @@ _OUTPUTS = {
   'mean_prob': 'probabilities',
   'vote': 'votes',
 }
+# What stands in the history, and what of it.
+_REMEMBERED = ('train', 'delete', 'repair', 'add', 'audit')
+_COUNTS = (
+  'trained',
+  'deleted',
+  'added',
+  'level',
+  'passed',
+  'checked',
+  'equal',
+  'seconds',
+  'seconds_to_non_use',
+)
 
 
 def train(recipe: Mapping[str, Any], workdir: str) -> dict[str, Any]:
@@ -314,4 +329,19 @@ def _repair(system: system_lib.System, rebuild: bool = False) -> dict[str, Any]:
 
 def _write(workdir: str, name: str, summary: dict[str, Any]) -> dict[str, Any]:
   files.write_json(pathlib.Path(workdir) / f'{name}.json', summary)
+  if name in _REMEMBERED:
+    path = pathlib.Path(workdir) / 'history.jsonl'
+    _remember(path, name, summary)
+    if 'repair' in summary:  # at once, after a deletion
+      _remember(path, 'repair', summary['repair'])
   return summary
+
+
+def _remember(path: pathlib.Path, name: str, summary) -> None:
+  """Adds what happened, in counts: no line is about an example."""
+  line = {'at': time.time(), 'what': name}
+  line['depths'] = summary.get('served_depths', summary.get('depths'))
+  counts = {k: summary[k] for k in _COUNTS if k in summary}
+  line |= counts | ({'gone': len(summary['gone'])} if 'gone' in summary else {})
+  before = path.read_bytes() if path.exists() else b''
+  files.replace(path, before + json.dumps(files.to_json(line)).encode() + b'\n')

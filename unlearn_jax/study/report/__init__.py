@@ -1,0 +1,1 @@
+"""One HTML page, with its pictures, of what a work directory holds."""
