@@ -38,7 +38,14 @@ from unlearn_jax import (
   types,
 )
 from unlearn_jax.models import _vit_weights
-from unlearn_jax.study import attribution, figures, heatmap, matching
+from unlearn_jax.study import (
+  attribution,
+  figures,
+  heatmap,
+  leaderboard,
+  matching,
+)
+from unlearn_jax.study import benchmark as benchmark_lib
 from unlearn_jax.study import leaks as leaks_lib
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.study import writer as writer_lib
@@ -101,6 +108,7 @@ def system_config() -> ConfigDict:
 def matching_config() -> ConfigDict:
   """Every field of the study of datamodel matching (`study/matching.py`)."""
   c = ConfigDict()
+  c.study = 'matching'
   # Each of the models learns `rows` of these, drawn by the seed; the others,
   # or `validation_rows` of them, validate.
   c.data = ConfigDict({'name': 'digits', 'split': 'all'})
@@ -127,6 +135,7 @@ def matching_config() -> ConfigDict:
   c.forget_size = 20
   c.calibration_sets = 3  # a kind, each with oracles of its own
   # Of `datamodels.py`, which scores attributions on models of other subsets.
+  c.alpha = 0.5  # of the rows in each of its subsets
   c.lds_masks, c.lds_seeds = 256, 4
   c.lds_at = (256, 512, 1024, 2048)  # and all `subset_models`
   c.estimators = ('difference', 'ridge')
@@ -135,7 +144,6 @@ def matching_config() -> ConfigDict:
     {'name': 'random', 'checkpoints': 1},
     {'name': 'grad_dot', 'checkpoints': 10},
     {'name': 'trak', 'checkpoints': 1},
-  c.alpha = 0.5  # of the rows in each of its subsets
     {'name': 'trak', 'checkpoints': 5},
     {'name': 'trak', 'checkpoints': 20},
     {'name': 'influence', 'checkpoints': 10, **krylov},
@@ -259,7 +267,18 @@ def quickstart(config: ConfigDict, workdir: str) -> dict[str, Any]:
 
 
 def benchmark(config: ConfigDict, workdir: str) -> dict[str, Any]:
-  """How near unlearned models come to oracles; draws the picture too."""
+  """The study that the config is of: of matching, or of every method."""
+  _check_study(config, 'matching', 'benchmark')
+  if config.study == 'matching':
+    return _matching(config, workdir)
+  with _study_in(workdir, 'benchmark', config) as writer:
+    summary = benchmark_lib.run(config.to_dict(), workdir)
+    writer.summary(summary)
+  return summary
+
+
+def _matching(config: ConfigDict, workdir: str) -> dict[str, Any]:
+  """How near unlearned models come to oracles; draws the pictures too."""
   with _study_in(workdir, 'benchmark', config) as writer:
     summary = matching.run(config.to_dict(), workdir)
     found = matching.pictured(workdir, config.seeds[0])
@@ -276,6 +295,7 @@ def benchmark(config: ConfigDict, workdir: str) -> dict[str, Any]:
 
 def attribute(config: ConfigDict, workdir: str) -> dict[str, Any]:
   """Estimates datamodels and scores attributions by LDS."""
+  _check_study(config, 'matching')
   with _study_in(workdir, 'datamodels', config) as writer:
     summary = attribution.run(config.to_dict(), workdir)
     writer.summary(summary)
@@ -297,6 +317,15 @@ def leaks(config: ConfigDict, workdir: str) -> dict[str, Any]:
   return summary
 
 
+def _check_study(config: ConfigDict, *wanted: str) -> None:
+  """Refuses the config of another binary, before a directory is made."""
+  if config.get('study') not in wanted:
+    raise errors.ConfigError(
+      f'the config is of a study of {" or ".join(wanted)}, got one of '
+      f'{config.get("study", "no study")}'
+    )
+
+
 def _study_in(
   workdir: str, binary: str, config: ConfigDict
 ) -> writer_lib.Writer:
@@ -311,6 +340,8 @@ def _study_in(
 
 def shown(summary: Mapping[str, Any]) -> list[dict[str, str]]:
   """The rows of a benchmark as a person reads them."""
+  if summary['study'] == 'benchmark':
+    return leaderboard.shown(summary['leaderboard'])
 
   def cell(found):
     mean, low, high = (f'{found[k]:.2f}' for k in ('mean', 'low', 'high'))

@@ -14,7 +14,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from unlearn_jax import checkpoints, devices, files, losses, registry
+from unlearn_jax import (
+  checkpoints,
+  devices,
+  errors,
+  files,
+  losses,
+  registry,
+)
 from unlearn_jax.attributors import datamodels
 from unlearn_jax.metrics import lds
 from unlearn_jax.study import progress as progress_lib
@@ -46,6 +53,11 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
 def _check(settings) -> None:
   """Builds what has a name once: a wrong one shows before any training."""
   subsets.check_alpha(settings['alpha'])
+  for name, least in (('lds_masks', 3), ('lds_seeds', 1)):
+    if settings[name] < least:
+      raise errors.ConfigError(
+        f'{name} is at least {least}, got {settings[name]}'
+      )
   datamodels.make(**settings['datamodel'])
   for estimator in settings['estimators']:
     datamodels.make(estimator=estimator)
