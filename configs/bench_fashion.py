@@ -1,0 +1,86 @@
+r"""Methods against retraining, on 8,000 images of Fashion-MNIST and a small CNN.
+
+  python experiments/benchmark.py --config=configs/bench_fashion.py --workdir=/tmp/b
+  python experiments/report.py --workdir=/tmp/b
+
+4 models, and 4 oracles for each of 4 forget sets; at most 2 passes over what
+stays for a method, 3 trials of its settings. Ensemble metrics need more models
+than that: they are in `bench_digits`.
+Variant: `:smoke`, few of everything.
+"""
+
+from unlearn_jax import experiment
+
+SHORT = {'epochs': 2}
+METHODS = {
+  'exact SISA': {
+    'name': 'exact',
+    'shards': 2,
+    'slices': 2,
+    'batch_size': 64,
+  },
+  'finetune': SHORT,
+  'gradient_ascent': SHORT,
+  'neg_grad_plus': SHORT,
+  'random_label': SHORT,
+  'salun': SHORT,
+  'l1_sparse': SHORT,
+  'scrub': SHORT,
+  'scrub_rewind': SHORT,
+  'bad_teacher': SHORT,
+  'cf_k': SHORT,
+  'eu_k': SHORT,
+  'msg': SHORT,
+  'convolution_transpose': SHORT,
+  'boundary_shrink': SHORT,
+  'boundary_expand': SHORT,
+  'influence': {'iterations': 10},
+  'ssd': {},
+  'ssd_label_free': {},
+  'potion': {},
+  'neg_merge': {'epochs': 2, 'candidates': 5},
+}
+
+
+def get_config(variant=''):
+  experiment.check_variant(variant, ['smoke'])
+  c = experiment.benchmark_config()
+  c.data = {'name': 'fashion_mnist', 'split': 'train'}
+  c.rows, c.control_rows, c.validation_rows = 8000, 1000, 3000
+  c.model = {'name': 'cnn', 'widths': (16, 32), 'hidden': 64}
+  c.optimizer = {'name': 'adam', 'learning_rate': 2e-3}
+  c.schedule = {'name': 'cosine', 'warmup': 0.05}
+  c.batch_size = 64
+  c.epochs = 8
+  c.width = 1  # convolutions gain nothing from company on a CPU
+  c.models = c.few = 4
+  c.fresh_oracles = False
+  c.trials, c.tuning_models = 3, 2
+  c.forget_sets = {
+    'random 1': {'kind': 'random', 'draw': 1},
+    'random 2': {'kind': 'random', 'draw': 2},
+    'class 1': {'kind': 'class', 'draw': 1, 'size': 0},
+    'class 2': {'kind': 'class', 'draw': 2, 'size': 0},
+  }
+  c.forget_size = 800
+  c.metrics = (
+    'accuracy',
+    'mia',
+    'attacks',
+    'gap',
+    'tow',
+    'divergences',
+    'zrf',
+    'features',
+    'relearn',
+    'distance',
+    'cost',
+  )
+  c.methods = {name: {'name': name, **of} for name, of in METHODS.items()}
+  if variant == 'smoke':
+    c.rows, c.control_rows, c.validation_rows, c.epochs = 120, 30, 150, 1
+    c.models = c.few = 3
+    c.trials, c.forget_size = 1, 12
+    c.forget_sets = {'random 1': {'kind': 'random'}}
+    c.methods = {name: {'name': name} for name in ('finetune', 'ssd')}
+  return c.lock()
