@@ -61,9 +61,7 @@ def masks(count, n=21):
   return np.random.default_rng(1).random((count, n)) < 0.6
 
 
-def together(made):
-  parts = [jax.device_get(chunk.params) for chunk in made]
-  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+together = fleet_lib.together
 
 
 def test_a_model_is_what_a_plain_loop_over_its_rows_makes():
@@ -162,3 +160,73 @@ def test_sizes_are_checked(field):
 def test_any_optimizer_of_optax_will_do():
   made = together(fleet(optimizer=optax.adam(1e-2)).train(masks(2)))
   assert trees.all_finite(made)
+
+
+def test_what_begins_at_its_start_with_all_weights_is_a_plain_training():
+  mine, seen = fleet(), masks(3)
+  start = mine.starts([4, 5, 6])
+  kept = jax.tree.map(lambda leaf: np.ones(leaf.shape, bool), start)
+  plain = together(mine.train(seen, [4, 5, 6]))
+  again = together(mine.train(seen, [4, 5, 6], start=start, kept=kept))
+  for path, leaf in trees.flatten(plain).items():
+    # Another program: the last bit is its own.
+    np.testing.assert_allclose(
+      trees.flatten(again)[path], leaf, rtol=1e-4, atol=1e-6
+    )
+  none = together(mine.train(seen, [4, 5, 6], end=0))
+  assert trees.bit_diff(start, none).equal
+
+
+def test_a_run_in_two_parts_is_the_run():
+  # Augmentation shows that the draws of a step go by its number. The state of
+  # an optimizer without momentum is empty.
+  def noisy(row_keys, x):
+    return x + jax.vmap(lambda key: jax.random.normal(key, (6,)))(row_keys)
+
+  mine = fleet(optimizer=optax.sgd(0.1), augment=noisy)
+  seen = masks(3)
+  first = together(mine.train(seen, end=1))
+  rest = together(mine.train(seen, start=first, begin=1))
+  assert trees.bit_diff(together(mine.train(seen)), rest).equal
+  not_advanced = together(mine.train(seen, start=first, end=2))
+  assert not trees.bit_diff(rest, not_advanced).equal
+
+
+@pytest.mark.parametrize(
+  'optimizer',
+  [
+    optimizers.make('sgd', learning_rate=0.1, momentum=0.9, weight_decay=0.1),
+    optax.adamw(1e-2, weight_decay=0.1),
+  ],
+  ids=['momentum', 'adamw'],
+)
+def test_weights_that_are_not_kept_keep_their_bits(optimizer):
+  mine, rng = fleet(optimizer=optimizer, epochs=20), np.random.default_rng(3)
+  start = mine.starts([0, 1, 2])
+  kept = jax.tree.map(lambda leaf: rng.random(leaf.shape) < 0.5, start)
+  made = together(mine.train(masks(3), start=start, kept=kept))  # 60 steps
+  for path, leaf in trees.flatten(made).items():
+    may, was = trees.flatten(kept)[path], trees.flatten(start)[path]
+    np.testing.assert_array_equal(
+      leaf[~may].view(np.uint32), was[~may].view(np.uint32)
+    )
+    assert (leaf[may] != was[may]).all()
+
+
+@pytest.mark.parametrize(
+  ('wrong', 'message'),
+  [
+    ({'begin': 2, 'end': 1}, r'0\.\.3, got 2\.\.1'),
+    ({'end': 4}, r'got 0\.\.4'),
+    ({'begin': -1}, r'got -1\.\.3'),
+  ],
+)
+def test_epochs_that_there_are_not_are_refused(wrong, message):
+  with pytest.raises(errors.ConfigError, match=message):
+    list(fleet().train(masks(2), **wrong))
+
+
+@pytest.mark.parametrize('name', ['start', 'kept'])
+def test_a_start_for_other_models_is_refused(name):
+  with pytest.raises(errors.DataError, match=f'{name} .*3.* for 2'):
+    list(fleet().train(masks(2), **{name: fleet().starts([0, 1, 2])}))

@@ -11,7 +11,7 @@ it.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +20,16 @@ import numpy as np
 import optax
 
 from unlearn_jax import augment as augment_lib
-from unlearn_jax import devices, errors, keys, losses, optimizers, step, types
+from unlearn_jax import (
+  devices,
+  errors,
+  keys,
+  losses,
+  optimizers,
+  step,
+  trees,
+  types,
+)
 
 _EVAL_BATCH = 256  # rows of a model's forward pass at once
 _ROUNDS = 4  # groups of `width` models on each device in one call
@@ -70,13 +79,25 @@ class Fleet:
       raise errors.DataError(f'{self.data.name} has no rows to train on')
 
   def train(
-    self, masks: np.ndarray, indices: Sequence[int] | None = None
+    self,
+    masks: np.ndarray,
+    indices: Sequence[int] | None = None,
+    *,
+    start: types.Params | None = None,
+    kept: types.Params | None = None,
+    begin: int = 0,
+    end: int | None = None,
   ) -> Iterator[Chunk]:
     """Trains a model for each mask, and yields them chunk by chunk.
 
     Args:
       masks: [models, rows] whether a model may see a row.
       indices: of the models, 0, 1, ... by default.
+      start: where they begin, leaves [models, ...]; `starts` by default.
+      kept: which weights may move, booleans like `start`; the others keep
+        their bits.
+      begin, end: the epochs that are trained, all by default. Orders and the
+        schedule are those of the whole run, the optimizer's state is fresh.
     """
     masks = np.asarray(masks)
     if masks.ndim != 2 or masks.shape[1] != len(self.data):
@@ -88,10 +109,30 @@ class Fleet:
     indices = np.asarray(indices, np.int32)
     if len(indices) != len(masks):
       raise errors.DataError(f'{len(indices)} indices of {len(masks)} masks')
+    for name, tree in (('start', start), ('kept', kept)):
+      counts = {len(leaf) for leaf in jax.tree.leaves(tree)}
+      if counts - {len(masks)}:
+        raise errors.DataError(
+          f'{name} is of {counts} models, for {len(masks)} masks'
+        )
+    end = self.epochs if end is None else end
+    if not 0 <= begin <= end <= self.epochs:
+      raise errors.ConfigError(
+        f'epochs to train are within 0..{self.epochs}, got {begin}..{end}'
+      )
     seen = masks.astype(np.float32)
+    span = (np.int32(begin), np.int32(end))
     for some in chunks(len(indices), self.width):
-      made = self._fit(self._table, (indices[some], seen[some]))
-      yield Chunk(indices[some], made)
+      mine = jax.tree.map(
+        lambda leaf, some=some: leaf[some], (indices, seen, start, kept)
+      )
+      yield Chunk(indices[some], self._fit((self._table, span), mine))
+
+  def starts(self, indices: Sequence[int]) -> types.Params:
+    """Where the models of these indices begin, side by side."""
+    indices = np.asarray(indices, np.int32)
+    begun = spread(lambda x, index: self._start(index, x), self.width)
+    return jax.device_get(begun(self._table.x[:1], (indices,)))
 
   def outputs(self, params: types.Params, x: np.ndarray) -> np.ndarray:
     """Logits [models, rows, outputs] of the models side by side in `params`."""
@@ -106,28 +147,41 @@ class Fleet:
   def _fit(self) -> Callable[..., types.Params]:
     return spread(self._fit_one, self.width)
 
-  def _fit_one(self, table: step.Table, index, seen) -> types.Params:
+  def _fit_one(
+    self, shared, index, seen, start=None, kept=None
+  ) -> types.Params:
+    table, (begin, end) = shared
     loss = losses.of_task(self.data.task)
     if self.label_smoothing:
       loss = functools.partial(loss, label_smoothing=self.label_smoothing)
+    trainable, optimizer = self.model.trainable, self.optimizer
+    if kept is not None:
+      live, _ = trees.partition(kept, trainable)
+      optimizer = optimizers.held(optimizer, live)
     one_step = step.make_step(
       step.supervised(self.model, loss, self.augment),
-      self.optimizer,
+      optimizer,
       schedule=self.schedule,
-      trainable=self.model.trainable,
+      trainable=trainable,
     )
-    key = keys.stream(keys.root(self.seed), 'fleet', index)
-    params = self.model.init(keys.stream(key, 'init'), table.x[:1])
-    state = step.init_state(params, self.optimizer, self.model.trainable)
+    params = self._start(index, table.x[:1]) if start is None else start
     return epochs(
       one_step,
-      state,
+      step.init_state(params, optimizer, trainable),
       table,
-      key,
+      self._key(index),
+      begin=begin,
+      end=end,
       epochs=self.epochs,
       batch_size=self.batch_size,
       seen=seen,
     ).params
+
+  def _start(self, index, x) -> types.Params:
+    return self.model.init(keys.stream(self._key(index), 'init'), x)
+
+  def _key(self, index) -> jax.Array:
+    return keys.stream(keys.root(self.seed), 'fleet', index)
 
 
 def epochs(
@@ -139,10 +193,13 @@ def epochs(
   epochs: int,
   batch_size: int,
   seen: jax.Array,
+  begin: int | jax.Array = 0,
+  end: int | jax.Array | None = None,
 ) -> step.TrainState:
   """Passes over a table in a new order each, all inside a program.
 
   Rows count by their weight `seen`: 0 leaves a row out and 2 counts it twice.
+  Of the `epochs` only those from `begin` to before `end` are run.
   """
   rows = len(table.y)
   steps = math.ceil(rows / batch_size)
@@ -161,7 +218,10 @@ def epochs(
 
     return jax.lax.fori_loop(0, steps, a_step, state)
 
-  return jax.lax.fori_loop(0, epochs, an_epoch, state)
+  # Draws of a step go by its number, wherever the run begins.
+  state = state._replace(step=state.step + begin * steps)
+  end = epochs if end is None else end
+  return jax.lax.fori_loop(begin, end, an_epoch, state)
 
 
 def outputs(
@@ -197,6 +257,12 @@ def _forward(model: types.Model, width: int, of: str):
     return jax.lax.map(functools.partial(function, params), batches)
 
   return spread(one, width)
+
+
+def together(made: Iterable[Chunk]) -> types.Params:
+  """All the models of these chunks side by side, on the host."""
+  parts = [jax.device_get(chunk.params) for chunk in made]
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def chunks(count: int, width: int) -> Iterator[np.ndarray]:

@@ -62,12 +62,14 @@ def child(count: int) -> None:
     for chunk in mine.train(seen):
       jax.block_until_ready(chunk.params)
 
+  span = (np.int32(0), np.int32(mine.epochs))
+
   @jax.jit
-  def scan(table, models):
-    return jax.lax.map(lambda model: mine._fit_one(table, *model), models)
+  def scan(shared, models):
+    return jax.lax.map(lambda model: mine._fit_one(shared, *model), models)
 
   def one_by_one():
-    jax.block_until_ready(scan(mine._table, (indices, seen)))
+    jax.block_until_ready(scan((mine._table, span), (indices, seen)))
 
   one_step = jax.jit(
     step.make_step(
