@@ -2,10 +2,11 @@
 
 A model that is trained on all but the forget set and then on a known part of it
 leaks by construction. A trial asks the panel to compare a group of such models
-with a group of oracles, once; null trials compare oracles with oracles. A metric
-notices a trial if its number is farther from what oracles show (the median of
-the null trials) than all but 5 % of them; the share of the trials it notices is
-its power. Leaks of 0 are oracles that gave no threshold: 5 % is right.
+with a group of oracles, once; null trials compare oracles with oracles. A
+metric notices a trial if its number is farther from what oracles show (the
+median of the null trials) than all but 5 % of them; the share of the trials it
+notices is its power. At leaks of 0 oracles are judged that gave no threshold:
+5 % is right.
 
 Edits of the head alone are asked about too: originals that never answer the
 forgotten class, while all their features are as they were.
