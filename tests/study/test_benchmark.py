@@ -198,6 +198,12 @@ def test_the_leaderboard_is_the_mean_over_sets_with_its_interval():
   error = 1.96 / np.sqrt(600)
   np.testing.assert_allclose(found['low'], good.mean() - error, atol=0.05)
   np.testing.assert_allclose(found['high'], good.mean() + error, atol=0.05)
+  # Nor where the interval of the mean is beyond what oracles show.
+  marks = [{**row, 'at floor': True} for row in rows]
+  by = {
+    line['method']: line['metrics']['gap'] for line in leaderboard.rank(marks)
+  }
+  assert by['good']['at floor'] and not by['bad']['at floor']
   # Sets that differ widen it: they are what a claim is about.
   apart = line_rows(good + np.array([[-3], [0], [3]]), method='x')
   wide = leaderboard._over_sets([{**r, 'at floor': True} for r in apart])

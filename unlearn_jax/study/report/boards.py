@@ -22,9 +22,9 @@ COLUMNS = (
   'KLoM retain',
   'KLoM test',
   'told apart',
-  'CKA forget',
-  'relearn',
   'cost',
+  'relearn',
+  'CKA forget',
 )
 SIGNED = ('UA', 'MIA', 'RA', 'TA')
 _HEADLINE = {
@@ -205,7 +205,7 @@ def per_class(group) -> Markup | None:
     ]
     shown.append(
       tables.table(
-        f"{name}: test accuracy of each class less the oracle's, in points; "
+        f"Forget set {name}: test accuracy of each class less the oracle's, in points; "
         'more color is more',
         ['method', *heads],
         [[m, *_differences(of_set[m]['per class'])] for m in order],

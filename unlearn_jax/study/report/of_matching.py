@@ -156,6 +156,7 @@ def _curves(name: str, rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     caption='At 95 % stands the number of the table. First seed.',
     panels=panels,
     key=_KEY,
+    shown=12,
   )
 
 
@@ -178,4 +179,5 @@ def _points(name: str, rows: Mapping[str, Any]) -> Figure:
     caption='Each is one forgotten example, over all models. First seed.',
     panels=panels,
     key={'oracles': ('ink', 'line'), 'unlearned': ('blue', 'line')},
+    shown=8,
   )

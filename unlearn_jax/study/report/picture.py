@@ -70,12 +70,17 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Figure:
-  """Panels under one name, which is that of its file too."""
+  """Panels under one name, which is that of its file too.
+
+  `shown` of them are seen at once, all where it is None; a page folds away the
+  others.
+  """
 
   name: str
   caption: str
   panels: Sequence[Panel]
   key: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+  shown: int | None = None
 
 
 def scale_for(values: Values) -> str:

@@ -34,16 +34,19 @@ _WAYS = {
   'unlearned': ('blue', 'line'),
   'models as they were': ('red', 'dashed'),
 }
-_BINS, _POINTS = 24, 2  # of histograms; forgotten points that are shown
+_BINS, _POINTS = 24, 2  # of histograms; forgotten examples that are shown
+_SHOWN = 5  # methods whose small pictures are seen at once
 
 
 def trade_off(group) -> Figure | None:
   """Forgetting against utility, and against cost."""
   of = _first(group, _FORGETTING)
+  # The gap too: systems of many models have no margins.
+  pairs = [(_first(group, _UTILITY), of), ('cost', of), ('cost', 'gap')]
   panels = [
-    _scatter(group, x, of)
-    for x in (_first(group, _UTILITY), 'cost')
-    if of and x and x != of and any(_has(line, x) for line in group.lines)
+    _scatter(group, x, y)
+    for x, y in dict.fromkeys(pairs)
+    if x != y and any(_has(m, x) and _has(m, y) for m in group.methods)
   ]
   if not panels:
     return None
@@ -113,6 +116,7 @@ def relearning(group) -> Figure | None:
     ),
     panels=panels,
     key=_WAYS,
+    shown=_SHOWN,
   )
 
 
@@ -141,6 +145,7 @@ def margins(group) -> Figure | None:
     ),
     panels=panels,
     key={n: _WAYS[n] for n in ('oracles', 'unlearned')},
+    shown=_POINTS * _SHOWN,
   )
 
 
@@ -203,7 +208,7 @@ def _scatter(group, x: str, y: str) -> Panel:
   scale = {
     n: picture.scale_for([_value(line, n) for line in shown]) for n in (x, y)
   }
-  x_label = 'cost, part of retraining' if x == 'cost' else _axis(x)
+  x_label = 'cost in seconds; retraining is 1' if x == 'cost' else _axis(x)
   return Panel(
     title=f'{y} against {x}',
     about=', '.join(
@@ -268,7 +273,8 @@ def _list(group, name: str) -> Panel:
     about='; '.join(_words(line, name) for line in shown),
     marks=marks,
     x=Axis(
-      _axis(name), picture.scale_for([_value(line, name) for line in shown])
+      'points from the oracle' if name in boards.SIGNED else '',
+      picture.scale_for([_value(line, name) for line in shown]),
     ),
     y=Axis(ticks={i: shown[i]['method'] for i in rows}, down=True),
     width=420,
@@ -302,8 +308,8 @@ def _floor(group, name: str) -> tuple[float, float] | None:
     found = line['metrics'].get(name, {})
     if 'floor' in found:
       low, high = (float(v) for v in found['floor'][1:])
-      if low == high:  # a limit: all is noise from the ideal to there
-        low, high = sorted([high, float(found['ideal'])])
+      if name.startswith('KLoM'):  # a limit: all below it is noise
+        low = float(found['ideal'])
       return low, high
   return None
 

@@ -45,10 +45,10 @@ pre{background:var(--soft);padding:.8em 1em;border-radius:8px;overflow-x:auto;
  white-space:pre-wrap;overflow-wrap:anywhere}
 .scroll{overflow-x:auto;width:fit-content;max-width:100%;margin:.8em 0;border:1px solid var(--line);
  border-radius:8px}
-table{border-collapse:collapse;font-size:.86rem;
+table{border-collapse:collapse;font-size:.82rem;
  font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:.6em .8em;caption-side:top}
-th,td{padding:.4em .65em;text-align:right;vertical-align:top;white-space:nowrap;
+th,td{padding:.4em .5em;text-align:right;vertical-align:top;white-space:nowrap;
  border-top:1px solid var(--line)}
 th{font-weight:600}
 thead th{vertical-align:bottom;white-space:normal;background:var(--soft);border-top:0}
@@ -57,12 +57,12 @@ tbody th{position:sticky;left:0;background:var(--paper);
  border-right:1px solid var(--line)}
 thead th:first-child{position:sticky;left:0;z-index:1}
 td.wrap{white-space:normal;min-width:14em;overflow-wrap:anywhere}
-td small,th small{display:block;font-weight:400;font-size:.76rem}
+td small,th small{display:block;font-weight:400;font-size:.72rem}
 td.same{background:color-mix(in srgb,var(--blue) 15%,transparent)}
 .sign{color:var(--blue);font-weight:700}
 tr.frame th,tr.frame td{font-style:italic;background:var(--soft)}
 tr.frame td.same{background:color-mix(in srgb,var(--blue) 15%,var(--soft))}
-td.tint{background:color-mix(in srgb,var(--tone) calc(var(--part)*70%),transparent)}
+td.tint,tr.frame td.tint{background:color-mix(in srgb,var(--tone) calc(var(--part)*70%),transparent)}
 th button{all:unset;cursor:pointer}
 th button:hover,th button:focus-visible{text-decoration:underline}
 th[aria-sort] button::after{content:" \\25B2"}

@@ -13,21 +13,24 @@ _TOP, _BOTTOM, _RIGHT = 24, 40, 10
 
 def figure(drawn: picture.Figure) -> Markup:
   """A figure: its key, its panels side by side, and its caption."""
-  least = min(panel.width for panel in drawn.panels)
   key = [
     tag('li', _sample(tone, shape), f' {words}')
     for words, (tone, shape) in drawn.key.items()
   ]
+  folded = drawn.panels[drawn.shown :] if drawn.shown else ()
   return tag(
     'figure',
     tag('ul', *key, class_='key') if key else None,
-    tag(
-      'div',
-      *map(panel, drawn.panels),
-      class_='panels',
-      style=f'--least:{least}px',
-    ),
+    _grid(drawn.panels[: drawn.shown]),
     tag('figcaption', drawn.caption),
+    html.more(f'{len(folded)} more', _grid(folded)) if folded else None,
+  )
+
+
+def _grid(panels) -> Markup:
+  least = min(shown.width for shown in panels)
+  return tag(
+    'div', *map(panel, panels), class_='panels', style=f'--least:{least}px'
   )
 
 
@@ -50,7 +53,7 @@ def panel(shown: picture.Panel) -> Markup:
     viewBox=f'0 0 {shown.width} {shown.height}',
     role='img',
     aria_label=f'{shown.title}. {shown.about}',
-    style=f'width:clamp({0.8 * shown.width:.0f}px,100%,{1.4 * shown.width:.0f}px)',
+    style=f'width:clamp({0.8 * shown.width:.0f}px,100%,{1.2 * shown.width:.0f}px)',
   )
 
 
@@ -220,8 +223,3 @@ def _stroke(x1, y1, x2, y2, *, stroke=None, width=None, **more) -> Markup:
 
 def _text(x, y, words: str, **more) -> Markup:
   return tag('text', words, x=f'{x:.1f}', y=f'{y:.1f}', **more)
-
-
-def joined(*figures: picture.Figure) -> Markup:
-  """Several figures, one below the other."""
-  return html.joined(*map(figure, figures))
