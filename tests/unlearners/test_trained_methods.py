@@ -331,10 +331,16 @@ SCRUB = {
 }
 
 
-def test_scrub_takes_turns_and_stops_ascending():
-  before = run(
+@functools.cache
+def beginner():
+  """Where a model fits its data, SCRUB's gradients are next to nothing."""
+  return run(
     'finetune', start(), data(), learning_rate=0.1, epochs=5, batch_size=8
   )
+
+
+def test_scrub_takes_turns_and_stops_ascending():
+  before = beginner()
   digest = trees.digest(before)
   after = run('scrub', before, data(), ascents=2, epochs=4, **SCRUB)
   by_hand = functools.partial(scrub_by_hand, before, data())
@@ -347,22 +353,14 @@ def test_scrub_takes_turns_and_stops_ascending():
 
 
 def test_scrub_leaves_its_teacher_on_what_goes():
-  before = trained()
-  goes = rows(3, seed=1).x
-  far = {}
-  for ascents in (0, 3):
-    after = run(
-      'scrub',
-      before,
-      data(),
-      ascents=ascents,
-      epochs=3,
-      **{**SCRUB, 'learning_rate': 0.2},
-    )
+  before, goes, far = beginner(), rows(3, seed=1).x, {}
+  for ascents in (0, 5):
+    settings = {**SCRUB, 'learning_rate': 0.1, 'ascents': ascents, 'epochs': 6}
+    after = run('scrub', before, data(), **settings)
     far[ascents] = _teaching.divergence(
       MLP.apply(after, goes), MLP.apply(before, goes)
     ).mean()
-  assert far[3] > 2 * far[0]
+  assert far[5] > 1.5 * far[0]
 
 
 def test_scrub_rewinds_to_the_epoch_that_errs_as_on_unseen_rows():

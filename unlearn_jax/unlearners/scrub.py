@@ -4,6 +4,10 @@ After Kurmanji et al. (NeurIPS 2023). The teacher is the model as it was. An
 epoch is a pass away from it over what goes, in the first epochs, and then a
 pass over what stays, towards it and towards the labels. Labels of what goes are
 not read: away from the teacher is not away from the label.
+
+At the start student and teacher are one, where their distance has no gradient:
+the first pass away does next to nothing, and so do all of them where a model
+fits its data so well that the other passes hardly move it.
 """
 
 from unlearn_jax.unlearners import _door, _passes, _scrub
