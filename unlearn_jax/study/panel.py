@@ -353,7 +353,7 @@ def _cost(look: _Look) -> Rows:
 
 _RESAMPLES = 20  # for the intervals of metrics that compare ensembles
 _SHOWN = 4  # forgotten points whose margins are kept
-_STEPS = 30  # of relearning
+_STEPS = 100  # of relearning
 _RELEARN = optax.adam(1e-3)  # one object: programs are found by it
 # Of a system, whose answers are those of many models; and of a few of them.
 _OF_WEIGHTS = ('features', 'relearn', 'distance')
