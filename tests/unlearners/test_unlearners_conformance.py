@@ -28,7 +28,7 @@ QUICK = {'epochs': 2, 'batch_size': 8}
 SETTINGS = {
   # Nothing is more than 7 times as important to 3 of 21 rows as to all.
   'ssd': {'threshold': 1.0},
-  'ssd_label_free': {'threshold': 1.0},
+  'ssd_label_free': {'threshold': 0.5, 'strength': 0.5},
 }
 # What is not classification.
 TASKS = {'blindspot': 'regression', 'gaussian_amnesiac': 'regression'}
