@@ -63,12 +63,14 @@ def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
 def _headline(name: str, rows) -> str:
   methods = [row for row in rows if row['method'] not in _FRAMES]
   near = [row for row in methods if _near(row)]
+  before = [r for r in rows if r['method'] == matching.BEFORE and _near(r)]
   best = min(methods, key=lambda row: row['forget']['mean'])
   return (
     f'On {name} sets, {len(near)} of {len(methods)} methods reach the floor at '
     f'what was forgotten; nearest is {best["method"]}, with KLoM '
     f'{tables.number(best["forget"]["mean"])} (floor '
     f'{tables.number(best["forget"]["floor"])}).'
+    + (' Models as they were reach it too.' if before else '')
   )
 
 

@@ -135,6 +135,8 @@ def _timeline(requests) -> Figure:
       for k in ('accepted', 'deactivated', 'repaired')
       if requests[i][k] is not None
     ]
+    if requests[i]['repaired'] is None:
+      ends.append(1.08 * max(every) / size)  # to the edge
     marks.append(Line(x=[ends[0], ends[-1]], y=[i, i], tone='grey'))
   names = ('accepted', 'deactivated', 'repaired')
   for name, (tone, shape) in zip(names, _STATES.values(), strict=True):
@@ -169,7 +171,7 @@ def _timeline(requests) -> Figure:
   )
   return Figure(
     name='timeline',
-    caption='A line without an end waits for its repair.',
+    caption='A line that ends in no triangle waits for its repair.',
     panels=[panel],
     key=_STATES,
   )
@@ -212,7 +214,7 @@ def _depths(history, status) -> Figure | None:
         y=Axis(
           'slices', ticks={d: str(d) for d in range(status['slices'] + 1)}
         ),
-        width=max(420, 90 * len(steps)),
+        width=max(420, 60 + 105 * (len(steps) + 1)),
         height=230,
       )
     ],
@@ -235,18 +237,22 @@ def _brief(line) -> str:
 
 
 def _steps(history) -> Markup:
+  scored = any('accuracy' in line for line in history)
   return tables.table(
     'What was done, in order; stages are switched off at once and made again '
     'by repair',
-    ['step', 'stages gone', 'stages trained', 'depths', 'accuracy', 'seconds'],
+    [
+      *('step', 'stages gone', 'stages trained', 'depths', 'seconds'),
+      *['accuracy'] * scored,
+    ],
     [
       [
         f'{i + 1}. {line["what"]}',
         line.get('gone'),
         line.get('trained'),
         Cell(text=tables.words(line.get('depths'))),
-        line.get('accuracy'),
         line.get('seconds', line.get('seconds_to_non_use')),
+        *[line.get('accuracy')] * scored,
       ]
       for i, line in enumerate(history)
     ],

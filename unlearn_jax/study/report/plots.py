@@ -219,7 +219,7 @@ def _scatter(group, x: str, y: str) -> Panel:
     marks=marks,
     x=Axis(x_label, 'log' if x == 'cost' else scale[x]),
     y=Axis(_axis(y), scale[y]),
-    width=430,
+    width=420,
     height=320,
   )
 

@@ -43,11 +43,14 @@ small,.muted,figcaption,caption{color:var(--grey);font-size:.84rem}
 code,pre{font:.85em/1.5 ui-monospace,Menlo,Consolas,monospace}
 pre{background:var(--soft);padding:.8em 1em;border-radius:8px;overflow-x:auto;
  white-space:pre-wrap;overflow-wrap:anywhere}
-.scroll{overflow-x:auto;width:fit-content;max-width:100%;margin:.8em 0;border:1px solid var(--line);
+.scroll{overflow-x:auto;width:fit-content;min-width:min(100%,26rem);
+ max-width:100%;margin:.8em 0;border:1px solid var(--line);
  border-radius:8px}
 table{border-collapse:collapse;font-size:.82rem;
  font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:.6em .8em;caption-side:top}
+caption span{position:sticky;left:.8em;display:inline-block;
+ max-width:min(76ch,calc(100vw - 3.5rem))}
 th,td{padding:.4em .5em;text-align:right;vertical-align:top;white-space:nowrap;
  border-top:1px solid var(--line)}
 th{font-weight:600}

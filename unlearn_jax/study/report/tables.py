@@ -55,7 +55,7 @@ def table(
     'div',
     tag(
       'table',
-      tag('caption', caption),
+      tag('caption', tag('span', caption)),
       tag('thead', tag('tr', *first)),
       tag('tbody', *body),
     ),
