@@ -7,8 +7,8 @@ r"""Datamodel matching on 400 digits: how near unlearned models come to oracles.
 100 MLPs learn 400 of the digits by heart; 20 of these are to be forgotten, drawn
 at random or as the top of a principal component of the datamodel, which is
 estimated from 3,496 models of random halves and three quarters. 600 more fit the
-factors. KLoM is the variant `v3` of published tables. 3 seeds in less than ten
-minutes on 2 CPU cores; the table stands in the README.
+factors. KLoM is the variant `v3` of published tables. 3 seeds; the
+table, and what it costs, stand in the README.
 Variant: `:smoke`, few of everything.
 """
 
