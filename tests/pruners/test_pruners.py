@@ -10,7 +10,7 @@ from tests.fleet import test_fleet
 from tests.pruners import test_pruners_conformance as conformance
 from unlearn_jax import errors, registry, trees
 from unlearn_jax.fleet import fleet as fleet_lib
-from unlearn_jax.pruners import _words
+from unlearn_jax.pruners import _rewinding, _words
 from unlearn_jax.unlearners import _words as unlearner_words
 
 KERNEL = 'layer_0/kernel'
@@ -108,6 +108,13 @@ def test_iterating_drops_a_fifth_of_the_living():
   assert living == [[24] * 3, [19] * 3, [15] * 3]
   for before, after in zip(masked, masked[1:], strict=False):
     assert not (after & ~before).any()  # the dead stay dead
+
+
+def test_the_dead_stay_dead_where_the_living_are_0_too():
+  params = {'a': np.array([[0.0, 0.0, 0.0, 3.0]], np.float32)}
+  living = {'a': np.array([[False, False, True, True]])}
+  found = _rewinding._smallest_out(params, 2, living, living)
+  np.testing.assert_array_equal(found['a'], living['a'])
 
 
 def test_flow_is_that_of_plain_matrices():
