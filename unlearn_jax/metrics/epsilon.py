@@ -47,7 +47,6 @@ _BUFFER = 2.0  # units beyond the narrower kind that two thresholds may go
 _PER_UNIT = 100  # thresholds of the official grid
 _NARROW = 0.01  # a kind this much narrower than the other is told apart
 _FEWEST = 6  # of which half still have a score
-_RESAMPLES = 20
 
 
 class Accuracy(NamedTuple):
@@ -86,6 +85,7 @@ class Epsilon:
   """The metric; `make` builds it."""
 
   rule: str
+  resamples: int
   seed: int
 
   def __call__(
@@ -152,7 +152,7 @@ class Epsilon:
     models = len(oracles)
     rng = np.random.default_rng(self.seed)
     draws = []
-    for _ in range(_RESAMPLES):
+    for _ in range(self.resamples):
       half = [
         x[rng.permutation(models)[: models // 2]] for x in (unlearned, oracles)
       ]
@@ -164,10 +164,12 @@ class Epsilon:
     return spread(_mean_score(epsilons, models), deviation)
 
 
-def make(*, rule: str = 'exact', seed: int = 0) -> Epsilon:
+def make(*, rule: str = 'exact', resamples: int = 20, seed: int = 0) -> Epsilon:
   """The metric; the official grid only to compare with its tables."""
   errors.check_choice('rule', rule, RULES)
-  return Epsilon(rule=rule, seed=seed)
+  if resamples < 2:
+    raise errors.ConfigError(f'resamples must be 2 or more, got {resamples}')
+  return Epsilon(rule=rule, resamples=resamples, seed=seed)
 
 
 def null(seed: int, *, models: int = 40, points: int = 60) -> dict:

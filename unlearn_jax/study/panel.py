@@ -55,6 +55,7 @@ class Case:
   original: arena.Evidence
   oracles: arena.Evidence
   fresh: arena.Evidence | None  # other oracles, for the floor
+  _known: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def splits(self) -> dict[str, np.ndarray]:
@@ -82,13 +83,33 @@ class Case:
     few: bool = False,
   ) -> dict[str, np.ndarray]:
     """`function(logits, labels)` of each side, [models, points]."""
-    y, logits = self.labels(split), self.sides(found, split, few)
-    many = jax.vmap(function, (0, None))
-    return {name: np.asarray(many(of, y)) for name, of in logits.items()}
+    y, many = self.labels(split), _of_many(function)
+    logits = self.sides(found, split, few)
+
+    def of(name):
+      return np.asarray(many(logits[name], y))
+
+    return {
+      name: of(name)
+      if name == 'unlearned'
+      else self.once((function, split, len(logits[name]), name), of, name)
+      for name in logits
+    }
+
+  def once(self, key: Any, make: Callable[..., Any], *args: Any) -> Any:
+    """What is the same for every method of the case, made when first asked."""
+    if key not in self._known:
+      self._known[key] = make(*args)
+    return self._known[key]
 
   def margins(self, found: arena.Evidence, split: str):
     """Margins [models, points] of each side."""
     return self.each(losses.margin, found, split)
+
+
+@functools.lru_cache
+def _of_many(function):
+  return jax.jit(jax.vmap(function, (0, None)))
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
@@ -222,7 +243,9 @@ def _attacks(look: _Look) -> Rows:
 
 
 def _epsilon(look: _Look) -> Rows:
-  found = epsilon.make()(**look.case.margins(look.found, 'forget'))
+  found = epsilon.make(resamples=_RESAMPLES)(
+    **look.case.margins(look.found, 'forget')
+  )
   row = _row('forgetting quality', found, epsilon.IDEAL)
   return [row | {'relative': found.relative, 'undefined': found.undefined}]
 
@@ -298,10 +321,10 @@ def _features(look: _Look) -> Rows:
 
 def _relearn(look: _Look) -> Rows:
   case = look.case
-  evidence = (look.found, case.oracles, case.original)
-  names = ('unlearned', 'oracles', 'original')
   curves = {
-    name: _curves(case, of) for name, of in zip(names, evidence, strict=True)
+    'unlearned': _curves(case, look.found),
+    'oracles': case.once('relearned oracles', _curves, case, case.oracles),
+    'original': case.once('relearned', _curves, case, case.original),
   }
   row = _row('relearn', relearn_metric.make()(**curves), relearn_metric.IDEAL)
   row['curves'] = {
@@ -351,7 +374,7 @@ def _cost(look: _Look) -> Rows:
   ]
 
 
-_RESAMPLES = 20  # for the intervals of metrics that compare ensembles
+_RESAMPLES = 10  # for the intervals of metrics that compare ensembles
 _SHOWN = 4  # forgotten points whose margins are kept
 _STEPS = 100  # of relearning
 _RELEARN = optax.adam(1e-3)  # one object: programs are found by it

@@ -23,6 +23,7 @@ from unlearn_jax import clock, errors, keys, registry, trees, types
 from unlearn_jax.fleet import fleet
 from unlearn_jax.unlearners import _passes, _words
 
+_LEAST = 256  # rows that anything is filled up to
 PARTS = ('forget', 'retain', 'control')
 ALL = tuple(f'{part}.{field}' for part in PARTS for field in ('x', 'y'))
 
@@ -153,8 +154,11 @@ def _rows(request: _words.Request, part: str, reads) -> _passes.Rows:
   if not wanted:
     return _passes.Rows(None, None, None, None, None)
   # Sets of like size share a program: what goes is filled up to a power of
-  # two, what stays to the whole.
-  size = len(data) if part == 'retain' else 1 << (len(at) - 1).bit_length()
+  # two, and few sets are smaller than the least; what stays to the whole.
+  least = min(_LEAST, len(data))
+  size = max(least, 1 << (len(at) - 1).bit_length())
+  if part == 'retain':
+    size = len(data)
   # ... by a row of its own: any other might be one that is not declared.
   filled = np.concatenate([at, np.full(size - len(at), at[0])])
   examples = data.take(filled)
