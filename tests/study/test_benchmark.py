@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -162,7 +163,7 @@ def test_trials_are_the_defaults_and_draws_between_the_bounds():
   assert tuning.trials('neg_grad_plus', {}, 16) == found
   fixed = tuning.trials('neg_grad_plus', {'learning_rate': 0.1}, 4)
   assert all('learning_rate' not in t for t in fixed)
-  assert tuning.trials('retrain', {}, 4) == [{}]
+  assert tuning.trials('retrain', {'learning_rate': 0.1}, 4) == [{}]
 
 
 def test_the_best_trial_is_the_nearest_and_diverged_ones_are_far():
@@ -174,6 +175,31 @@ def test_the_best_trial_is_the_nearest_and_diverged_ones_are_far():
   )
   with pytest.raises(errors.TrainingDiverged, match='all of 3'):
     tuning.best(tried, lambda t: np.nan)
+
+
+def test_a_diverged_trial_is_told_and_not_chosen(ran, monkeypatch):
+  methods = {'ascent': {'name': 'gradient_ascent', 'momentum': 0.5}}
+  found = settings(methods=methods, trials=3)
+  made = benchmark._Study._made
+
+  def broken(self, method, tuned):
+    unlearn = made(self, method, tuned)
+    if not tuned:
+      return unlearn
+
+    def diverged(request):
+      done = unlearn(request)
+      gone = jax.tree.map(lambda leaf: leaf * np.nan, done.params)
+      return done._replace(params=gone)
+
+    return diverged
+
+  monkeypatch.setattr(benchmark._Study, '_made', broken)
+  benchmark.run(found, str(ran[1]))
+  row = next(r for r in rows_of(ran[1]) if r['method'] == 'ascent')
+  assert row['tuned'] == {}
+  assert [t['gap'] for t in row['trials'][1:]] == ['Infinity'] * 2
+  assert np.isfinite(row['trials'][0]['gap'])
 
 
 def line_rows(values, **fields):

@@ -9,10 +9,11 @@ kept by the hash of all it depends on, so a killed run goes on.
 
 import functools
 import hashlib
+import inspect
 import json
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class _Study:
     )
     self._methods = {n: dict(m) for n, m in settings['methods'].items()}
     self._panel = panel.chosen(settings['metrics'])
-    self._chosen, self._cases = {}, {}  # what tuning has found, and with what
+    self._cases = {}  # of tuning
     if settings['models'] < 3 or settings['few'] < 3:
       raise errors.ConfigError(
         'models and few are at least 3, or nothing says how they scatter; got '
@@ -131,23 +132,39 @@ class _Study:
     return tuning.trials(method['name'], given, self._settings['trials'])
 
   def _row(self, place, choose, each: str, label: str, case):
-    """What the panel says of one method on one set; from disk if known."""
-    facts = [
-      place.recipe,
-      place.pruner,
-      self.sets[each],
-      self._methods.get(label),
-      {k: self._settings[k] for k in _INPUTS},
-    ]
-    name = hashlib.sha256(_text([facts, label]).encode()).hexdigest()[:24]
-    path = self._folder / 'found' / f'{name}.json'
-    if path.exists():
-      return json.loads(path.read_bytes())
-    logging.info('%s: %s', each, label)
-    found = self._compare(place, choose, each, label, case())
-    files.make_folder(path.parent)
-    files.write_json(path, found)
-    return found
+    """What the panel says of one method on one set."""
+
+    def compare():
+      logging.info('%s: %s', each, label)
+      return self._compare(place, choose, each, label, case())
+
+    facts = [self.sets[each], {k: self._settings[k] for k in _INPUTS}]
+    return self._once('found', [self._facts(place, label), facts], compare)
+
+  def _facts(self, place, label: str) -> list[Any]:
+    """Models and a method with all its settings, those by default included."""
+    facts = [place.recipe, place.pruner, self._settings['seed'], label]
+    if label not in self._methods:
+      return facts
+    method = self._methods[label]
+    if method['name'] == exactly.NAME:
+      return [*facts, method]
+    make = registry.get('unlearners', method['name']).make
+    usual = {
+      name: repr(p.default)
+      for name, p in inspect.signature(make).parameters.items()
+    }
+    return [*facts, usual, method, self._trials(method)]
+
+  def _once(self, kind: str, facts: Any, make: Callable[[], Any]) -> Any:
+    """What is a function of `facts`; from disk if it is known."""
+    name = hashlib.sha256(_text(facts).encode()).hexdigest()[:24]
+    path = self._folder / kind / f'{name}.json'
+    if not path.exists():
+      found = make()
+      files.make_folder(path.parent)
+      files.write_json(path, found)
+    return json.loads(path.read_bytes())
 
   def _compare(self, place, choose, each, label, case: panel.Case):
     if label == FRESH:
@@ -212,25 +229,30 @@ class _Study:
 
   def _tuned(self, place, choose, each: str, label: str):
     """Settings of a method for a kind of forget set, and what was tried."""
-    kind, method = self.sets[each]['kind'], self._methods[label]
+    method = self._methods[label]
     tried = self._trials(method)
     if len(tried) == 1:
       return {}, []
-    key = (id(place), kind, label)
-    if key not in self._chosen:
+
+    def distance(settings):
       case = self._tuning_case(place, choose, each)
+      request = self._request(place, case.base, case.forget)
+      evidence = place.evidence(self._made(method, settings)(request).params)
+      if not np.isfinite(evidence.logits).all():
+        return np.inf
+      return panel.distance(case, evidence)
 
-      def distance(settings):
-        request = self._request(place, case.base, case.forget)
-        params = self._made(method, settings)(request).params
-        return panel.distance(case, place.evidence(params))
-
+    def tune():
       settings, found = tuning.best(tried, distance)
-      self._chosen[key] = (
-        settings,
-        [{**one, 'gap': gap} for one, gap in zip(tried, found, strict=True)],
-      )
-    return self._chosen[key]
+      pairs = zip(tried, found, strict=True)
+      return settings, [{**one, 'gap': gap} for one, gap in pairs]
+
+    facts = {k: self._settings[k] for k in ('tuning_models', 'control_rows')}
+    like = {n: v for n, v in self.sets[each].items() if n != 'draw'}
+    draws = [s['draw'] for s in self.sets.values() if s['kind'] == like['kind']]
+    return self._once(
+      'tuned', [self._facts(place, label), facts, like, max(draws)], tune
+    )
 
   def _tuning_case(self, place, choose, each: str) -> panel.Case:
     kind = self.sets[each]['kind']
