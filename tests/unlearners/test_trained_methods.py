@@ -626,7 +626,7 @@ def test_a_new_start_forgets_the_old_weights():
 
 def test_neg_grad_plus_weighs_both_and_holds_to_the_start():
   settings = {'epochs': 4, 'batch_size': 8, 'learning_rate': 0.05}
-  before, goes = trained(), rows(3, seed=1)
+  before, goes = beginner(), rows(3, seed=1)
 
   def lost(**more):
     after = run('neg_grad_plus', before, data(), **settings, **more)
@@ -637,7 +637,7 @@ def test_neg_grad_plus_weighs_both_and_holds_to_the_start():
   plain = run('finetune', before, data(), weight_decay=0.0, **settings)
   assert near(alone, plain, rtol=1e-4, atol=1e-5)
   some, more = lost(balance=0.5)
-  assert more > 2 * kept
+  assert more > 1.2 * kept
   tied, less = lost(balance=0.5, anchor=5.0)
   assert less < more
 
