@@ -131,8 +131,7 @@ class Fleet:
   def starts(self, indices: Sequence[int]) -> types.Params:
     """Where the models of these indices begin, side by side."""
     indices = np.asarray(indices, np.int32)
-    begun = spread(lambda x, index: self._start(index, x), self.width)
-    return jax.device_get(begun(self._table.x[:1], (indices,)))
+    return jax.device_get(self._begun(self._table.x[:1], (indices,)))
 
   def outputs(self, params: types.Params, x: np.ndarray) -> np.ndarray:
     """Logits [models, rows, outputs] of the models side by side in `params`."""
@@ -146,6 +145,10 @@ class Fleet:
   @functools.cached_property
   def _fit(self) -> Callable[..., types.Params]:
     return spread(self._fit_one, self.width)
+
+  @functools.cached_property
+  def _begun(self) -> Callable[..., types.Params]:
+    return spread(lambda x, index: self._start(index, x), self.width)
 
   def _fit_one(
     self, shared, index, seen, start=None, kept=None

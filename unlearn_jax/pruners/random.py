@@ -1,7 +1,8 @@
 """Weights dropped by lot before training: what any other choice must beat."""
 
+import functools
+
 import jax
-import numpy as np
 
 from unlearn_jax import keys
 from unlearn_jax.pruners import _words
@@ -22,15 +23,22 @@ def make(*, sparsity: float = 0.95, scope: _words.Scope = 'auto'):
     shapes = _words.kernels(fleet, scope)
     count = _words.count_of(1 - sparsity, shapes)
     indices = _words.numbered(masks, indices)
-
-    def scores(index):
-      key = keys.stream(keys.root(fleet.seed), 'random pruning', index)
-      return {
-        path: jax.random.uniform(keys.stream(key, path), shape)
-        for path, shape in shapes.items()
-      }
-
-    chosen = _words.of_each(jax.vmap(scores)(indices.astype(np.uint32)), count)
+    scores = _scores(fleet.seed, indices, tuple(shapes.items()))
+    chosen = _words.of_each(scores, count)
     return _words.finish(fleet, masks, indices, fleet.starts(indices), chosen)
 
   return prune
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _scores(seed, indices, shapes):
+  """Uniform numbers for the kernels of each model."""
+
+  def of_one(index):
+    key = keys.stream(keys.root(seed), 'random pruning', index)
+    return {
+      path: jax.random.uniform(keys.stream(key, path), shape)
+      for path, shape in shapes
+    }
+
+  return jax.vmap(of_one)(indices)

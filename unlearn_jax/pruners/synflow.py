@@ -42,15 +42,18 @@ def make(
     indices = _words.numbered(masks, indices)
     start = fleet.starts(indices)
     ones = np.ones((1, *fleet.data.input_shape), np.float32)
-    search = fleet_lib.spread(
-      functools.partial(_search, fleet.model, tuple(shapes)), fleet.width
-    )
+    search = _searches(fleet.model, tuple(shapes), fleet.width)
     chosen, finite = search((ones, np.array(counts, np.int32)), (start,))
     if not np.all(finite):
       raise errors.TrainingDiverged('the flow of SynFlow is not finite')
     return _words.finish(fleet, masks, indices, start, chosen)
 
   return prune
+
+
+@functools.lru_cache(maxsize=16)
+def _searches(model: types.Model, paths, width: int):
+  return fleet_lib.spread(functools.partial(_search, model, paths), width)
 
 
 def _search(model: types.Model, paths, shared, params):
