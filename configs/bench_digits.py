@@ -56,6 +56,7 @@ def get_config(variant=''):
   c.optimizer = {'name': 'sgd', 'learning_rate': 0.1, 'momentum': 0.9}
   c.schedule = {'name': 'linear', 'warmup': 0.2}
   c.epochs = 30
+  c.tuning_models = 8
   c.forget_sets = {
     **{f'random {i}': {'kind': 'random', 'draw': i} for i in (1, 2, 3)},
     **{
@@ -65,6 +66,8 @@ def get_config(variant=''):
   c.methods = {
     'exact SISA': {'name': 'exact', 'shards': 3, 'slices': 2},
     **{name: {'name': name} for name in METHODS},
+    'laf': {'name': 'laf', 'epochs': 10},  # half: they take the longest
+    'laf_repair': {'name': 'laf_repair', 'epochs': 10},
     # The recipe of the originals: what a method that starts over would give.
     'retrain': {'name': 'retrain', 'learning_rate': 0.1, 'epochs': 30},
   }

@@ -86,19 +86,16 @@ def _run(unlearn, reads, values, request: _words.Request) -> _words.Unlearned:
     np.int32(request.seed),
   )
   began, compiled = time.monotonic(), clock.compiling()
-  made, read, size = [], None, None
-  for some in fleet.chunks(count, width):
-    # The last call is filled up to the size of the first: one more program to
-    # compile would take longer than its idle models.
-    size = size or len(some)
-    filled = np.minimum(some[0] + np.arange(size), count - 1)
+  # One round a call: a few models and many then share a program, which takes
+  # longer to compile than most methods to run.
+  made, read, size = [], None, width * jax.local_device_count()
+  for begin in range(0, count, size):
+    some = np.arange(begin, min(begin + size, count), dtype=np.int32)
     mine = jax.tree.map(
-      lambda leaf, at=filled: leaf[at], (request.params, request.kept)
+      lambda leaf, at=some: leaf[at], (request.params, request.kept)
     )
-    params, read = jax.device_get(
-      program(shared, (filled.astype(np.int32), *mine))
-    )
-    made.append(jax.tree.map(lambda leaf, some=some: leaf[: len(some)], params))
+    params, read = jax.device_get(program(shared, (some, *mine)))
+    made.append(params)
   compiled = clock.compiling() - compiled
   return _words.Unlearned(
     jax.tree.map(lambda *parts: np.concatenate(parts), *made),
