@@ -37,7 +37,7 @@ def get_config(variant=''):
   c = experiment.benchmark_config()
   c.data = {'name': 'cifar10', 'split': 'train'}
   c.rows, c.control_rows, c.validation_rows = 40000, 2000, 10000
-  c.model = {'name': 'resnet', 'depth': 18, 'conv': 'native'}
+  c.model = {'name': 'resnet', 'depth': 18, 'norm': 'batch', 'conv': 'native'}
   c.optimizer = {
     'name': 'sgd',
     'learning_rate': 0.1,
@@ -76,7 +76,9 @@ def get_config(variant=''):
   )
   c.methods = {name: {'name': name} for name in METHODS}
   if variant == 'smoke':
+    c.model = {'name': 'resnet', 'depth': 9, 'width': 2, 'norm': 'batch'}
     c.rows, c.control_rows, c.validation_rows, c.epochs = 40, 20, 150, 1
+    c.batch_size = 8
     c.models = c.few = 3
     c.trials, c.forget_size = 1, 4
     c.arenas = {'dense': {}}

@@ -64,16 +64,39 @@ def _with_tiny_data(config, folder):
   return config
 
 
-@pytest.mark.parametrize('name', CONFIGS)
-def test_every_config_runs_a_tiny_step(name, tmp_path):
+def _module(name):
   path = ROOT / 'configs' / f'{name}.py'
   spec = importlib.util.spec_from_file_location(name, path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
+  return module
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_config_explains_itself_and_has_its_variants(name):
+  module = _module(name)
   assert '--config=configs/' in module.__doc__ or '--workdir' in module.__doc__
   assert 'TODO' not in module.__doc__
   assert module.get_config().is_locked
-  config = _with_tiny_data(module.get_config('smoke'), tmp_path)
+  for line in module.__doc__.splitlines():
+    for variant in line.split('`')[1::2]:
+      if variant.startswith(':'):
+        module.get_config(variant[1:])
+
+
+# Most of a study is compiled, and that takes a minute each.
+STUDIES = [name for name in CONFIGS if name.split('_')[0] in ('dmm', 'bench')]
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(n, marks=pytest.mark.slow if n in STUDIES[1:] else ())
+    for n in [*STUDIES, *(n for n in CONFIGS if n not in STUDIES)]
+  ],
+)
+def test_every_config_runs_a_tiny_step(name, tmp_path):
+  config = _with_tiny_data(_module(name).get_config('smoke'), tmp_path)
   if 'strategy' in config:  # a system that deletes
     summary = experiment.train(config, str(tmp_path / 'run'))
     assert summary['trained'] == summary['stages'] >= 1
@@ -91,13 +114,15 @@ def test_every_config_runs_a_tiny_step(name, tmp_path):
     summary = experiment.leaks(config, str(tmp_path / 'run'))
     assert {row['leak'] for row in summary['rows']} == {'100 %', *config.edits}
     assert pathlib.Path(summary['picture']).read_bytes()[1:4] == b'PNG'
+  elif config.get('study') == 'benchmark':
+    summary = experiment.benchmark(config, str(tmp_path / 'run'))
+    framed = 1 + config.fresh_oracles  # by doing nothing, and by oracles
+    assert len(summary['leaderboard']) == len(config.methods) + framed
+    again = experiment.benchmark(config, str(tmp_path / 'run'))
+    assert again['rows'] == summary['rows']
   else:
     summary, _ = experiment.fit(config, str(tmp_path / 'run'))
     assert summary['steps'] >= 1
-  for line in module.__doc__.splitlines():
-    for variant in line.split('`')[1::2]:
-      if variant.startswith(':'):
-        module.get_config(variant[1:])
 
 
 def test_a_backbone_can_be_pretrained_and_used(tmp_path):

@@ -37,7 +37,11 @@ IMAGES = ('convolution_transpose', 'msg')
 CNN = registry.make(
   'models', 'cnn', num_outputs=test_fleet.CLASSES, widths=[2], hidden=4
 )
-pytestmark = pytest.mark.parametrize('name', METHODS)
+# All tests of a method in one worker: what it compiles is the dear part.
+pytestmark = pytest.mark.parametrize(
+  'name',
+  [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in METHODS],
+)
 
 
 def model_of(name):
