@@ -38,6 +38,8 @@ CNN = registry.make(
   'models', 'cnn', num_outputs=test_fleet.CLASSES, widths=[2], hidden=4
 )
 # All tests of a method in one worker: what it compiles is the dear part.
+# What begins with new weights in all blocks of this model.
+STARTS_OVER = ('eu_k', 'retrain')
 pytestmark = pytest.mark.parametrize(
   'name',
   [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in METHODS],
@@ -172,7 +174,8 @@ def test_neighbors_do_not_matter(name):
   others = jax.tree.map(lambda leaf: leaf[[0, 2, 2]], plain(name).params)
   found = made(name)(plain(name)._replace(params=others)).params
   assert trees.bit_diff(of(found, 0), of(done(name), 0)).equal
-  assert not trees.bit_diff(of(found, 1), of(done(name), 1)).equal
+  same = trees.bit_diff(of(found, 1), of(done(name), 1)).equal
+  assert same == (name in STARTS_OVER)
 
 
 def test_says_what_it_costs(name):
