@@ -1,7 +1,7 @@
 r"""The published protocol on CIFAR-10: a ResNet-18, dense and 95 % sparse.
 
   python experiments/benchmark.py --config=configs/bench_cifar10_resnet18.py \
-    --config.data.folder=CIFAR10 --workdir=/tmp/b
+    --config.data.folder=FOLDER --workdir=/tmp/b
 
 After Jia et al. (2023): 45,000 images, 182 epochs, a tenth forgotten at random
 or a whole class, 10 epochs of unlearning; the sparse models are pruned by
@@ -9,6 +9,8 @@ magnitude after training, rewound to epoch 8, and so are their oracles. For one
 GPU; not run here.
 Variant: `:smoke`, few of everything.
 """
+
+from ml_collections import config_dict
 
 from unlearn_jax import experiment
 
@@ -35,7 +37,8 @@ SPARSE = ('finetune', 'gradient_ascent', 'fisher_forgetting', 'influence')
 def get_config(variant=''):
   experiment.check_variant(variant, ['smoke'])
   c = experiment.benchmark_config()
-  c.data = {'name': 'cifar10', 'split': 'train'}
+  c.data = {'name': 'cifar10', 'split': 'train', 'verify': True}
+  c.data.folder = config_dict.placeholder(str)
   c.rows, c.control_rows, c.validation_rows = 40000, 2000, 10000
   c.model = {'name': 'resnet', 'depth': 18, 'norm': 'batch', 'conv': 'native'}
   c.optimizer = {
@@ -77,10 +80,10 @@ def get_config(variant=''):
   c.methods = {name: {'name': name} for name in METHODS}
   if variant == 'smoke':
     c.model = {'name': 'resnet', 'depth': 9, 'width': 2, 'norm': 'batch'}
-    c.rows, c.control_rows, c.validation_rows, c.epochs = 40, 20, 150, 1
+    c.rows, c.control_rows, c.validation_rows, c.epochs = 14, 4, 12, 1
     c.batch_size = 8
     c.models = c.few = 3
-    c.trials, c.forget_size = 1, 4
+    c.trials, c.forget_size = 1, 3
     c.arenas = {'dense': {}}
     c.sparse_methods = ()
     c.forget_sets = {'random 1': {'kind': 'random'}}

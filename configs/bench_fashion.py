@@ -78,7 +78,7 @@ def get_config(variant=''):
   )
   c.methods = {name: {'name': name, **of} for name, of in METHODS.items()}
   if variant == 'smoke':
-    c.rows, c.control_rows, c.validation_rows, c.epochs = 120, 30, 150, 1
+    c.rows, c.control_rows, c.validation_rows, c.epochs = 160, 30, 150, 1
     c.models = c.few = 3
     c.trials, c.forget_size = 1, 12
     c.forget_sets = {'random 1': {'kind': 'random'}}

@@ -91,8 +91,8 @@ STUDIES = [name for name in CONFIGS if name.split('_')[0] in ('dmm', 'bench')]
 @pytest.mark.parametrize(
   'name',
   [
-    pytest.param(n, marks=pytest.mark.slow if n in STUDIES[1:] else ())
-    for n in [*STUDIES, *(n for n in CONFIGS if n not in STUDIES)]
+    pytest.param(name, marks=pytest.mark.slow if name in STUDIES else ())
+    for name in CONFIGS
   ],
 )
 def test_every_config_runs_a_tiny_step(name, tmp_path):

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from unlearn_jax import errors, experiment
-from unlearn_jax.study import arena, benchmark, leaderboard, subsets, tuning
+from unlearn_jax.study import (
+  arena,
+  benchmark,
+  leaderboard,
+  panel,
+  subsets,
+  tuning,
+)
 from unlearn_jax.unlearners import neg_grad_plus
 
 METRICS = ('accuracy', 'mia', 'gap', 'divergences', 'cost')
@@ -200,6 +207,23 @@ def test_a_diverged_trial_is_told_and_not_chosen(ran, monkeypatch):
   assert row['tuned'] == {}
   assert [t['gap'] for t in row['trials'][1:]] == ['Infinity'] * 2
   assert np.isfinite(row['trials'][0]['gap'])
+
+
+def test_a_number_that_has_no_value_says_why_and_costs_no_other(
+  ran, monkeypatch
+):
+  def nothing(look):
+    raise errors.DataError('all features are alike')
+
+  found = settings(metrics=('accuracy', 'zrf'))
+  monkeypatch.setitem(panel._PANEL, 'zrf', nothing)
+  summary = benchmark.run(found, str(ran[1]))
+  rows = [r for r in rows_of(ran[1]) if r['method'] == 'do nothing']
+  assert {r['metric'] for r in rows} == {'UA', 'RA', 'TA', 'zrf'}
+  reasons = [r['undefined'] for r in rows if 'undefined' in r]
+  assert reasons == ['all features are alike'] * 2  # on both sets
+  line = next(x for x in summary['leaderboard'] if x['method'] == 'do nothing')
+  assert line['metrics']['zrf']['why'] == 'all features are alike'
 
 
 def line_rows(values, **fields):

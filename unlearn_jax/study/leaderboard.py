@@ -80,7 +80,8 @@ def _cell(found) -> str:
 def _over_sets(rows) -> dict[str, Any]:
   """The mean over forget sets, and whether all of it is at the floor."""
   if 'value' not in rows[0]:
-    return {'sets': len(rows)}  # such as of a method that diverged
+    # Of a method that diverged, or a number that has no value.
+    return {'sets': len(rows), 'why': rows[0].get('undefined')}
   values = np.array([float(row['value']) for row in rows])
   found = {
     'value': float(values.mean()),

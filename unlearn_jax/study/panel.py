@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from absl import logging
 
 from unlearn_jax import errors, keys, losses
 from unlearn_jax.fleet import fleet
@@ -130,7 +131,16 @@ def judge(
   able = [name for name in names if found.params or name not in _OF_WEIGHTS]
   if len(found.logits) < len(case.oracles.logits):
     able = [name for name in able if name not in _OF_ENSEMBLES]
-  return [row for name in able for row in _PANEL[name](look)]
+  rows = []
+  for name in able:
+    try:
+      rows += _PANEL[name](look)
+    except errors.DataError as error:
+      # Such as features that a ruined model has made all alike: a finding of
+      # its own, and no reason to lose the other numbers.
+      logging.warning('%s says nothing here: %s', name, error)
+      rows.append({'metric': name, 'undefined': str(error)})
+  return rows
 
 
 def distance(case: Case, found: arena.Evidence) -> float:
