@@ -113,6 +113,28 @@ def test_forget_sets_are_saved_and_oracles_never_saw_them(ran, monkeypatch):
   assert not seen[0][:, forget].any() and seen[0][:, rest].all()
 
 
+def test_the_worst_set_is_found_with_a_model_that_is_in_no_table(tmp_path):
+  sets = {
+    'worst': {'kind': 'worst'},
+    'easiest': {'kind': 'worst', 'easiest': True},
+  }
+  methods = {'ascent': {'name': 'gradient_ascent', 'learning_rate': 0.01}}
+  found = settings(
+    forget_sets=sets, methods=methods, metrics=('accuracy',), trials=1
+  )
+  benchmark.run(found, str(tmp_path))
+  chosen = json.loads((tmp_path / 'forget_sets.json').read_text())
+  assert {len(ids) for ids in chosen.values()} == {6}
+  assert not set(chosen['worst']) & set(chosen['easiest'])
+  # Oracles err on the easiest, and know the worst without having seen it.
+  wrong = {
+    row['forget set']: np.mean(row['oracles'])
+    for row in rows_of(tmp_path)
+    if (row['method'], row['metric']) == ('do nothing', 'UA')
+  }
+  assert wrong['worst'] < wrong['easiest']
+
+
 def test_the_same_command_computes_nothing_again(ran, monkeypatch):
   def never(*unused, **more):
     raise AssertionError('this was known')
@@ -145,6 +167,7 @@ def test_another_setting_is_computed_anew(ran, monkeypatch):
     ({'few': 1}, 'got 4 and 1'),
     ({'control_rows': 60}, '1..59'),
     ({'forget_sets': {'x': {'kind': 'odd'}}}, 'odd'),
+    ({'forget_sets': {'x': {'kind': 'principal'}}}, 'principal.*worst'),
     ({'forget_size': 60}, '1..59'),
     ({'sparse_methods': ('ssd',)}, 'ssd'),
     ({'trials': 0}, 'got 0'),

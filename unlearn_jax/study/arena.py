@@ -20,9 +20,6 @@ from unlearn_jax import checkpoints, clock, errors, files, registry, types
 from unlearn_jax.fleet import fleet as fleet_lib
 from unlearn_jax.study import subsets
 
-# Beside those of subsets.py: models that settings are chosen with.
-TUNED = 5 * 10**6
-
 SPLITS = ('forget', 'retain', 'test')
 
 

@@ -73,7 +73,7 @@ class _Study:
     self._settings, self._folder = settings, folder
     self.arenas = {n: dict(p or {}) for n, p in settings['arenas'].items()}
     self.sets = forget_sets.named(
-      settings['forget_sets'], settings['forget_size']
+      settings['forget_sets'], settings['forget_size'], datamodel=False
     )
     self._methods = {n: dict(m) for n, m in settings['methods'].items()}
     self._panel = panel.chosen(settings['metrics'])
@@ -96,7 +96,11 @@ class _Study:
     """The rows of all its forget sets."""
     place = arena.prepare(self._settings, self._folder / 'models', pruner)
     choose = forget_sets.Chooser(
-      data=place.ground.train, seed=self._settings['seed'], sets=self.sets
+      data=place.ground.train,
+      seed=self._settings['seed'],
+      sets=self.sets,
+      model=place.ground.fleet.model,
+      params=lambda draw: place.models(_CHOOSING + draw, 1).params,
     )
     choose.check(1)
     forget_sets.save(
@@ -267,7 +271,8 @@ def _text(value: Any) -> str:
   return json.dumps(files.to_json(value), sort_keys=True)
 
 
-_TUNING = 5 * 10**5  # models of these numbers are in no table
+# Models of these numbers are in no table.
+_TUNING, _CHOOSING = 5 * 10**5, 7 * 10**5
 # Beside the recipe of the models, what a row is a function of.
 _INPUTS = (
   'seed',

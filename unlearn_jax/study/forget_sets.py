@@ -7,13 +7,14 @@ positions of the training data; a `Chooser` knows which of them a study means.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.linalg
 
 from unlearn_jax import errors, files, keys, registry, types
+from unlearn_jax.study import worst_case
 
 
 def random(data: types.Dataset, size: int, seed: int = 0) -> np.ndarray:
@@ -98,6 +99,8 @@ class Chooser:
     sets: {name: settings}, as `named` gives them.
     effects: [n, n] of training examples on their own margins.
     features: [n, d] of a base model.
+    model: of the models that the hardest set is found with.
+    params: of such a model by its number; it is in no table. Leaves [1, ...].
   """
 
   data: types.Dataset
@@ -105,6 +108,8 @@ class Chooser:
   sets: Mapping[str, Mapping[str, Any]]
   effects: np.ndarray | None = None
   features: np.ndarray | None = None
+  model: types.Model | None = None
+  params: Callable[[int], types.Params] | None = None
 
   def __call__(self, name: str, like: int = 0) -> np.ndarray:
     """The set of that name, or the `like`-th other one of its kind."""
@@ -145,6 +150,11 @@ class Chooser:
   def _memorised(self, size, draw):
     return memorised(self.effects, size, after=(draw - 1) * size)
 
+  def _worst(self, size, draw, easiest=False):
+    return worst_case.worst_case(
+      self.model, self.params(draw), self.data, size, easiest=easiest
+    ).positions
+
   def _owner(self, size, draw):
     """Of those with 2 examples to `size`, who has given most comes first."""
     owners, counts = np.unique(self.data.owners, return_counts=True)
@@ -175,25 +185,37 @@ KINDS = {
   'nearest': Chooser._nearest,
   'memorised': Chooser._memorised,
   'owner': Chooser._owner,
+  'worst': Chooser._worst,
 }
+# What a chooser must be given besides data.
+_OF_DATAMODEL = ('principal', 'memorised', 'nearest')
+_OF_MODEL = ('worst',)
 _FREE = ('random', 'class', 'owner')  # no model is needed to draw them
 
 
 def named(
-  sets: Sequence[str] | Mapping[str, Mapping[str, Any]], size: int
+  sets: Sequence[str] | Mapping[str, Mapping[str, Any]],
+  size: int,
+  *,
+  datamodel: bool = True,
 ) -> dict[str, dict[str, Any]]:
   """Settings of forget sets: kinds, or {name: {'kind': ...}} with more of it.
 
-  A set may say its `size` (0, for a class: all of it) and, from 1, which `draw` of its kind it is: the
-  number of a component (a negative one takes its other end), or another class,
-  example or owner. A principal one may take `both` ends.
+  A set may say its `size` (0, for a class: all of it) and, from 1, which `draw`
+  of its kind it is: the number of a component (a negative one takes its other
+  end), or another class, example, owner or model. A principal one may take
+  `both` ends, and the worst be the `easiest` one. A study has a `datamodel` to
+  choose by, or else models that are in no table.
   """
+  kinds = [
+    k for k in KINDS if k not in (_OF_MODEL if datamodel else _OF_DATAMODEL)
+  ]
   if not isinstance(sets, Mapping):
     sets = {kind: {'kind': kind} for kind in sets}
   full = {}
   for name, given in sets.items():
     settings = {'kind': name, 'size': size, 'draw': 1, **given}
-    errors.check_choice('kind of forget set', settings['kind'], KINDS)
+    errors.check_choice('kind of forget set', settings['kind'], kinds)
     registry.check_arguments(
       KINDS[settings['kind']],
       f'setting of forget set {name!r}',
@@ -207,7 +229,7 @@ def named(
     full[name] = settings
   if not full:
     raise errors.ConfigError(
-      f'forget_sets names none. Allowed: {", ".join(KINDS)}'
+      f'forget_sets names none. Allowed: {", ".join(kinds)}'
     )
   return full
 
