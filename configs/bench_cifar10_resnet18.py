@@ -12,7 +12,7 @@ Variant: `:smoke`, few of everything.
 
 from ml_collections import config_dict
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 METHODS = (
   'finetune',
@@ -35,8 +35,8 @@ SPARSE = ('finetune', 'gradient_ascent', 'fisher_forgetting', 'influence')
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.benchmark_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.benchmark_config()
   c.data = {'name': 'cifar10', 'split': 'train', 'verify': True}
   c.data.folder = config_dict.placeholder(str)
   c.rows, c.control_rows, c.validation_rows = 40000, 2000, 10000

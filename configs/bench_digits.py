@@ -10,7 +10,7 @@ Variants: `:sparse` asks what pruning first is worth, for the methods of the
 paper that claims it (Jia et al., 2023); `:smoke`, few of everything.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 METHODS = (
   'finetune',
@@ -50,8 +50,8 @@ SPARSE = (
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['sparse', 'smoke'])
-  c = experiment.benchmark_config()
+  fields.check_variant(variant, ['sparse', 'smoke'])
+  c = fields.benchmark_config()
   c.model = {'name': 'mlp', 'hidden': (64, 32), 'init': 'he'}
   c.optimizer = {'name': 'sgd', 'learning_rate': 0.1, 'momentum': 0.9}
   c.schedule = {'name': 'linear', 'warmup': 0.2}

@@ -9,7 +9,7 @@ than that: they are in `bench_digits`.
 Variant: `:smoke`, few of everything.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 SHORT = {'epochs': 2}
 METHODS = {
@@ -43,8 +43,8 @@ METHODS = {
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.benchmark_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.benchmark_config()
   c.data = {'name': 'fashion_mnist', 'split': 'train'}
   c.rows, c.control_rows, c.validation_rows = 8000, 1000, 3000
   c.model = {'name': 'cnn', 'widths': (16, 32), 'hidden': 64}

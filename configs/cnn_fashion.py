@@ -7,12 +7,12 @@ minute on 2 CPU cores.
 Variants: `:quick`, two passes, for the quickstart; `:smoke`, a few steps.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['quick', 'smoke'])
-  c = experiment.fit_config()
+  fields.check_variant(variant, ['quick', 'smoke'])
+  c = fields.fit_config()
   c.data.name = 'fashion_mnist'
   c.model.name = 'cnn'
   c.model.widths = (16, 32)

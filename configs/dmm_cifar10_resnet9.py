@@ -19,7 +19,7 @@ Variant: `:smoke`, few of everything.
 
 from ml_collections import config_dict
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 _SETS = {
   '1': {'kind': 'random', 'draw': 1, 'size': 10},
@@ -36,8 +36,8 @@ _SETS = {
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.matching_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.matching_config()
   c.data = {'name': 'cifar10', 'split': 'all', 'verify': True}
   c.data.folder = config_dict.placeholder(str)
   c.rows = 50_000

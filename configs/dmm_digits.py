@@ -12,12 +12,12 @@ table, and what it costs, stand in the README.
 Variant: `:smoke`, few of everything.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.matching_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.matching_config()
   c.data = {'name': 'digits', 'split': 'all'}
   c.rows = 400
   c.model = {'name': 'mlp', 'hidden': (32,), 'init': 'he'}

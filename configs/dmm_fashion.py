@@ -9,12 +9,12 @@ it is a weak one, and it shows.
 Variant: `:smoke`, few of everything.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.matching_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.matching_config()
   c.data = {'name': 'fashion_mnist', 'split': 'all'}
   c.rows = 2000
   c.validation_rows = 1000

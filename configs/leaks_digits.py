@@ -44,12 +44,12 @@ minutes where ten other programs shared them.
 Variant: `:smoke`, few of everything.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.leaks_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.leaks_config()
   c.model = {'name': 'mlp', 'hidden': (64, 32), 'init': 'he'}
   c.optimizer = {'name': 'sgd', 'learning_rate': 0.1, 'momentum': 0.9}
   c.schedule = {'name': 'linear', 'warmup': 0.2}

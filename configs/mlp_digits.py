@@ -7,12 +7,12 @@ on 2 CPU cores.
 Variant: `:smoke`, a few steps.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.fit_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.fit_config()
   c.data.name = 'digits'
   c.model.name = 'mlp'
   c.model.hidden = (128, 64)

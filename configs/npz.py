@@ -9,12 +9,12 @@ Variants: `:classification` (default), `:regression`, `:smoke`.
 
 from ml_collections import config_dict
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant='classification'):
-  experiment.check_variant(variant, ['classification', 'regression', 'smoke'])
-  c = experiment.fit_config()
+  fields.check_variant(variant, ['classification', 'regression', 'smoke'])
+  c = fields.fit_config()
   c.data.name = 'npz'
   c.data.file = 'mine.npz'
   c.data.task = 'regression' if variant == 'regression' else 'classification'

@@ -10,12 +10,12 @@ by whoever runs it. Variants: `:9` (default), `:18`, `:smoke`.
 
 from ml_collections import config_dict
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant='9'):
-  experiment.check_variant(variant, ['9', '18', 'smoke'])
-  c = experiment.fit_config()
+  fields.check_variant(variant, ['9', '18', 'smoke'])
+  c = fields.fit_config()
   c.data.name = 'cifar10'
   c.data.folder = config_dict.placeholder(str)
   c.data.verify = True  # False: other files of the same format

@@ -12,12 +12,12 @@ Variant: `:smoke`, a tiny transformer, for a CPU.
 
 from ml_collections import config_dict
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.system_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.system_config()
   c.data.name = 'cifar10'
   c.data.folder = config_dict.placeholder(str)
   c.data.verify = True  # False: other files of the same format

@@ -11,12 +11,12 @@ Variants: `:full`, all 60,000 rows, not run yet; `:quick`, the size of the quick
 `:smoke`, few rows, smaller and shorter.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['full', 'quick', 'smoke'])
-  c = experiment.system_config()
+  fields.check_variant(variant, ['full', 'quick', 'smoke'])
+  c = fields.system_config()
   c.data.name = 'fashion_mnist'
   c.data.rows = 10_000  # the first of the file; the test split stays whole
   c.model.name = 'lora'

@@ -8,12 +8,12 @@ cores.
 Variant: `:smoke`, smaller and shorter.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.system_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.system_config()
   c.data.name = 'digits'
   c.model.name = 'mlp'
   c.model.hidden = (128, 64)

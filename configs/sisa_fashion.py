@@ -8,12 +8,12 @@ cores.
 Variant: `:smoke`, few rows, smaller and shorter.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.system_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.system_config()
   c.data.name = 'fashion_mnist'
   c.data.rows = 60_000  # the first of the file
   c.model.name = 'cnn'

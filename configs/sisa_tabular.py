@@ -11,12 +11,12 @@ second for 10,000 rows on 2 CPU cores.
 Variant: `:smoke`, smaller and shorter.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.system_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.system_config()
   c.data.name = 'tabular'
   c.data.file = 'mine.csv'
   c.data.id = 'id'  # the column that names a row for good; never its number

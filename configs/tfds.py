@@ -11,12 +11,12 @@ Variant: `:smoke`, a few steps.
 
 from ml_collections import config_dict
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.fit_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.fit_config()
   c.data.name = 'tfds'
   c.data.dataset = 'mnist'  # 'name', 'name/config', ':version' if several
   c.data.data_dir = config_dict.placeholder(str)

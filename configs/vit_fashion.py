@@ -8,12 +8,12 @@ Variants: `:lora`, low-rank adapters and a head on the frozen backbone;
 `:scratch`, the same network without the backbone; `:smoke`, a few steps.
 """
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['lora', 'scratch', 'smoke'])
-  c = experiment.fit_config()
+  fields.check_variant(variant, ['lora', 'scratch', 'smoke'])
+  c = fields.fit_config()
   c.data.name = 'fashion_mnist'
   c.model.name = 'vit'
   c.model.variant = 'micro'

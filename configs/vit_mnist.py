@@ -11,12 +11,12 @@ test set (seed 0), in 5 minutes on 2 CPU cores. Variant: `:smoke`, a few steps.
 
 from ml_collections import config_dict
 
-from unlearn_jax import experiment
+from unlearn_jax import fields
 
 
 def get_config(variant=''):
-  experiment.check_variant(variant, ['smoke'])
-  c = experiment.fit_config()
+  fields.check_variant(variant, ['smoke'])
+  c = fields.fit_config()
   c.data.name = 'mnist'
   c.data.folder = config_dict.placeholder(str)
   c.data.verify = True  # False: other files of the same format

@@ -34,7 +34,7 @@ LAYERS = (
   ('exact', 'fleet'),
   ('pruners', 'attributors', 'unlearners', 'metrics'),
   ('study',),
-  ('inputs', 'operations', 'tour'),
+  ('inputs', 'operations', 'tour', 'fields', 'fitting'),
   ('experiment',),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -45,7 +45,7 @@ ONLY_IN = {
   'sqlite3': {'exact/ledger.py'},
   'tensorflow_datasets': {'data/tfds.py'},
   'tensorflow': set(),
-  'ml_collections': {'experiment.py'},
+  'ml_collections': {'experiment.py', 'fields.py'},
 }
 ONLY_ATTRIBUTE_IN = {
   'make_mesh': {'devices.py'},

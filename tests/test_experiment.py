@@ -12,29 +12,29 @@ import time
 import numpy as np
 import pytest
 
-from unlearn_jax import errors, experiment, training
+from unlearn_jax import errors, experiment, fields, fitting, training
 from unlearn_jax.exact import recipe
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
-def _config(**fields):
-  c = experiment.fit_config()
+def _config(**given):
+  c = fields.fit_config()
   c.rows, c.epochs, c.checkpoint_every = 256, 3, 1
   c.model.hidden = (16,)
   c.optimizer.learning_rate = 0.02
-  c.update(fields)
+  c.update(given)
   return c
 
 
 def test_a_system_config_has_every_field_of_a_recipe():
-  given = experiment.system_config().to_dict()
+  given = fields.system_config().to_dict()
   assert not any(given['augment'].values())  # named, so that flags find them
   given['augment'] = {}
   least = {'data': given['data'], 'model': given['model']}
   assert recipe.Recipe(**least).to_json() == recipe.Recipe(**given).to_json()
-  fields = {field.name for field in dataclasses.fields(recipe.Recipe)}
-  assert set(given) == fields
+  names = {field.name for field in dataclasses.fields(recipe.Recipe)}
+  assert set(given) == names
 
 
 def test_a_run_explains_itself(tmp_path):
@@ -248,7 +248,7 @@ def test_checkpoints_of_a_run_that_was_overwritten_are_not_used(
     raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(experiment.shutil, 'rmtree', kill)
+    patch.setattr(fitting.shutil, 'rmtree', kill)
     with pytest.raises(KeyboardInterrupt):
       experiment.fit(_config(seed=1), str(tmp_path), overwrite=True)
   with pytest.raises(errors.WorkdirError, match='configuration changed'):
@@ -259,13 +259,13 @@ def test_another_machine_is_told(tmp_path, monkeypatch):
   experiment.fit(_config(), str(tmp_path))
   said = []
   monkeypatch.setattr(
-    experiment.logging, 'warning', lambda form, *a: said.append(form % a)
+    fitting.logging, 'warning', lambda form, *a: said.append(form % a)
   )
   experiment.fit(_config(), str(tmp_path))
   assert said == []
-  now = experiment.devices.fingerprint()
+  now = fitting.devices.fingerprint()
   monkeypatch.setattr(
-    experiment.devices, 'fingerprint', lambda: {**now, 'jaxlib': '0.0.1'}
+    fitting.devices, 'fingerprint', lambda: {**now, 'jaxlib': '0.0.1'}
   )
   experiment.fit(_config(), str(tmp_path))
   (line,) = said
@@ -300,7 +300,7 @@ def test_the_last_step_is_evaluated_once_recorded_and_kept(
 def test_a_checkpoint_that_a_kill_left_is_dropped(tmp_path, monkeypatch):
   folder = tmp_path / 'checkpoints'
   with monkeypatch.context() as patch:
-    patch.setattr(experiment, '_drop_others', lambda *_: None)
+    patch.setattr(fitting, '_drop_others', lambda *_: None)
     experiment.fit(_config(), str(tmp_path))
   assert len(list(folder.iterdir())) == 3
   experiment.fit(_config(), str(tmp_path))

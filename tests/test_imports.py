@@ -45,8 +45,8 @@ def test_a_whole_fit_needs_no_tensorflow(tmp_path):
 import sys, json
 for name in ('tensorflow', 'tensorflow_datasets'):
   sys.modules[name] = None
-from unlearn_jax import experiment
-c = experiment.fit_config()
+from unlearn_jax import experiment, fields
+c = fields.fit_config()
 c.rows, c.epochs = 64, 1
 summary, _ = experiment.fit(c, {str(tmp_path)!r})
 print(json.dumps(summary['steps']))

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from unlearn_jax import errors, experiment
+from unlearn_jax import errors, fields
 from unlearn_jax.study import (
   arena,
   benchmark,
@@ -20,8 +20,8 @@ from unlearn_jax.unlearners import neg_grad_plus
 METRICS = ('accuracy', 'mia', 'gap', 'divergences', 'cost')
 
 
-def settings(**fields):
-  config = experiment.benchmark_config().to_dict()
+def settings(**given):
+  config = fields.benchmark_config().to_dict()
   small = {
     'model': {'name': 'mlp', 'hidden': (8,)},
     'rows': 60,
@@ -44,7 +44,7 @@ def settings(**fields):
       'exact': {'name': 'exact', 'shards': 1, 'slices': 2, 'epochs': 1},
     },
   }
-  return {**config, **small, **fields}
+  return {**config, **small, **given}
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from unlearn_jax import errors, experiment
+from unlearn_jax import errors, fields
 from unlearn_jax.study import heatmap, leaks, planted, subsets
 
 CLASS = 'class'
@@ -14,8 +14,8 @@ def normal(seed, *shape):
   return np.random.default_rng(seed).normal(size=shape)
 
 
-def settings(**fields):
-  config = experiment.leaks_config().to_dict()
+def settings(**given):
+  config = fields.leaks_config().to_dict()
   tiny = {
     'model': {'name': 'mlp', 'hidden': (32,), 'init': 'he'},
     'optimizer': {'name': 'sgd', 'learning_rate': 0.2, 'momentum': 0.9},
@@ -33,7 +33,7 @@ def settings(**fields):
     'forget_sets': {CLASS: {'kind': 'class', 'size': 0}},
     'metrics': ('accuracy', 'game', 'features'),
   }
-  return {**config, **tiny, **fields}
+  return {**config, **tiny, **given}
 
 
 @pytest.mark.parametrize('nulls', [19, 40])

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from unlearn_jax import errors, experiment
+from unlearn_jax import errors, fields
 from unlearn_jax.study import subsets
 
 
-def settings(**fields):
-  config = experiment.matching_config().to_dict()
+def settings(**given):
+  config = fields.matching_config().to_dict()
   small = {'rows': 40, 'validation_rows': 30, 'epochs': 2, 'width': 2}
-  return {**config, **small, 'subset_models': 64, 'batch_size': 20, **fields}
+  return {**config, **small, 'subset_models': 64, 'batch_size': 20, **given}
 
 
 @pytest.fixture(scope='module')
