@@ -69,7 +69,12 @@ def get_config(variant=''):
     'laf': {'name': 'laf', 'epochs': 10},  # half: they take the longest
     'laf_repair': {'name': 'laf_repair', 'epochs': 10},
     # The recipe of the originals: what a method that starts over would give.
-    'retrain': {'name': 'retrain', 'learning_rate': 0.1, 'epochs': 30},
+    'retrain': {
+      'name': 'retrain',
+      'learning_rate': 0.1,
+      'weight_decay': 0.0,
+      'epochs': 30,
+    },
   }
   if variant == 'sparse':
     c.methods = {name: {'name': name} for name in SPARSE}

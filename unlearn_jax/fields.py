@@ -175,20 +175,10 @@ def benchmark_config() -> ConfigDict:
 
 def leaks_config() -> ConfigDict:
   """Every field of the study of planted leaks (`study/leaks.py`)."""
-  c = ConfigDict()
-  c.study = 'leaks'
-  # As in the benchmark.
-  c.data = ConfigDict({'name': 'digits', 'split': 'all'})
-  c.rows = 1200
+  c = _study('leaks', 1200)  # as in the benchmark
   c.control_rows = 200
-  c.validation_rows = 0  # 0: all that are left
-  c.model = ConfigDict({'name': 'mlp'})
   c.optimizer = ConfigDict({'name': 'sgd', 'learning_rate': 0.1})
-  c.schedule = ConfigDict({'name': 'constant', 'warmup': 0.0})
-  c.augment = ConfigDict({'shift': 0, 'flip': False})
   c.batch_size = 64
-  c.epochs = 10
-  c.width = 4  # models that share an operation; hundreds on an accelerator
   c.seed = 0
   # Of each group, all for the metrics of ensembles, the first few for others.
   c.models = 32
