@@ -281,3 +281,12 @@ def test_the_leaderboard_is_the_mean_over_sets_with_its_interval():
   apart = line_rows(good + np.array([[-3], [0], [3]]), method='x')
   wide = leaderboard._over_sets([{**r, 'at floor': True} for r in apart])
   assert wide['high'] - wide['low'] > 5 * (found['high'] - found['low'])
+
+
+def test_who_diverged_on_one_set_has_no_mean_in_the_table():
+  rows = line_rows(np.ones((2, 4)), method='x', **{'at floor': False})
+  rows.append(
+    {'arena': 'dense', 'kind': 'random', 'method': 'x', 'metric': 'diverged'}
+  )
+  (line,) = leaderboard.shown(leaderboard.rank(rows))
+  assert line['gap'] == 'diverged' and line['method'] == 'x'

@@ -64,14 +64,17 @@ def shown(lines: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     {
       'set': ' '.join(filter(None, (line['arena'], line['kind']))),
       'method': line['method'],
-      **{name: _cell(line['metrics'].get(name)) for name in _SHOWN},
+      **{name: _cell(line['metrics'], name) for name in _SHOWN},
     }
     for line in lines
   ]
 
 
-def _cell(found) -> str:
-  if found is None or 'value' not in found:
+def _cell(metrics, name: str) -> str:
+  if 'diverged' in metrics:  # on one set at least: no mean is that of them all
+    return 'diverged'
+  found = metrics.get(name, {})
+  if 'value' not in found:
     return '-'
   mark = ' =' if found.get('at floor') else ''
   return f'{found["value"]:.2f}{mark}'
