@@ -85,7 +85,9 @@ def test_every_config_explains_itself_and_has_its_variants(name):
 
 
 # Most of a study is compiled, and that takes a minute each.
-STUDIES = [name for name in CONFIGS if name.split('_')[0] in ('dmm', 'bench')]
+STUDIES = [
+  name for name in CONFIGS if name.split('_')[0] in ('dmm', 'bench', 'leaks')
+]
 
 
 @pytest.mark.parametrize(

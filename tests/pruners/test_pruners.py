@@ -56,7 +56,10 @@ def test_ranking_is_exact_where_scores_tie():
     np.testing.assert_array_equal(found, top(flat, count))
 
 
-@pytest.mark.parametrize('sparsity', [0.5, 0.75, 0.9, 0.95, 0.99, 0.995])
+@pytest.mark.parametrize(
+  'sparsity',
+  [0.95, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.5, 0.9, 0.995))],
+)
 def test_any_sparsity_is_exact(sparsity):
   pruned = prune('random', wide(), everyone(), sparsity=sparsity)
   paths = [f'layer_{i}/kernel' for i in range(3)]

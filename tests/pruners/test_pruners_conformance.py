@@ -22,7 +22,9 @@ SPARSITY = {'imp': 1 - 0.8**3}
 CNN = registry.make(
   'models', 'cnn', num_outputs=test_fleet.CLASSES, widths=[3, 4], hidden=4
 )
-pytestmark = pytest.mark.parametrize('name', PRUNERS)
+pytestmark = pytest.mark.parametrize(
+  'name', [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in PRUNERS]
+)
 
 
 def made(name, **settings):
@@ -79,6 +81,7 @@ def test_leaves_as_many_as_it_says(name):
   check(done(name), name, ['layer_0/kernel'])
 
 
+@pytest.mark.slow  # half a minute each, to compile
 def test_prunes_convolutions_where_there_are_some(name):
   pruned = made(name)(images(), seen(2))
   check(pruned, name, ['conv_0/kernel', 'conv_1/kernel'])
