@@ -22,9 +22,7 @@ SPARSITY = {'imp': 1 - 0.8**3}
 CNN = registry.make(
   'models', 'cnn', num_outputs=test_fleet.CLASSES, widths=[3, 4], hidden=4
 )
-pytestmark = pytest.mark.parametrize(
-  'name', [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in PRUNERS]
-)
+pytestmark = pytest.mark.parametrize('name', PRUNERS)
 
 
 def made(name, **settings):

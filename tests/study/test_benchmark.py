@@ -17,9 +17,6 @@ from unlearn_jax.study import (
 )
 from unlearn_jax.unlearners import neg_grad_plus
 
-# In one worker: what is trained for all of them is trained once.
-pytestmark = pytest.mark.xdist_group('benchmark')
-
 METRICS = ('accuracy', 'mia', 'gap', 'divergences', 'cost')
 
 

@@ -7,9 +7,6 @@ import scipy.stats
 from unlearn_jax import errors, fields
 from unlearn_jax.study import heatmap, leaks, planted, subsets
 
-# In one worker: what is trained for all of them is trained once.
-pytestmark = pytest.mark.xdist_group('leaks')
-
 CLASS = 'class'
 
 

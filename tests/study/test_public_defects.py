@@ -19,9 +19,6 @@ from unlearn_jax.fleet import fleet
 from unlearn_jax.study import matching, subsets
 from unlearn_jax.unlearners import _words, dm_direct
 
-# In one worker: what is trained for all of them is trained once.
-pytestmark = pytest.mark.xdist_group('public_defects')
-
 FORGET_SIZE = 5
 
 

@@ -37,18 +37,14 @@ IMAGES = ('convolution_transpose', 'msg')
 CNN = registry.make(
   'models', 'cnn', num_outputs=test_fleet.CLASSES, widths=[2], hidden=4
 )
-# All tests of a method in one worker: what it compiles is the dear part.
 # What begins with new weights in all blocks of this model.
 STARTS_OVER = ('eu_k', 'retrain')
 DEAR = ('laf_repair',)  # `laf`, which takes as long, stands for both
 pytestmark = pytest.mark.parametrize(
   'name',
   [
-    pytest.param(
-      n,
-      marks=[pytest.mark.xdist_group(n), *([pytest.mark.slow] * (n in DEAR))],
-    )
-    for n in METHODS
+    pytest.param(name, marks=pytest.mark.slow if name in DEAR else ())
+    for name in METHODS
   ],
 )
 
