@@ -197,7 +197,7 @@ def _write_seal(
     'files': _hash_files(folder / _ARRAYS),
     'meta': meta,
   }
-  seal['seal'] = _hash_json(seal)
+  seal['seal'] = files.digest(seal)
   (folder / _SEAL).write_text(json.dumps(seal, indent=1) + '\n')
 
 
@@ -213,7 +213,7 @@ def _read_seal(path: pathlib.Path) -> dict[str, Any]:
     claimed = seal.pop('seal')
   except (ValueError, KeyError, AttributeError, TypeError) as error:
     raise _damaged(path, f'{_SEAL} is no seal: {error!r}') from error
-  if _hash_json(seal) != claimed:
+  if files.digest(seal) != claimed:
     raise _damaged(path, f'{_SEAL} does not match its own seal')
   if seal['format'] != _FORMAT:
     raise errors.CheckpointError(
@@ -301,10 +301,6 @@ def _hash_files(folder: pathlib.Path) -> dict[str, str]:
       digest = hashlib.file_digest(file, 'sha256').hexdigest()
     digests[path.relative_to(folder).as_posix()] = digest
   return digests
-
-
-def _hash_json(value: Any) -> str:
-  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _aside(path: pathlib.Path, suffix: str) -> pathlib.Path:

@@ -8,6 +8,7 @@ infinities: they become the strings 'NaN', 'Infinity' and '-Infinity', which
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -82,6 +83,12 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   """Replaces `path` by `value` as JSON, whole or not at all."""
   text = json.dumps(to_json(value), indent=2, allow_nan=False)
   replace(path, text.encode() + b'\n')
+
+
+def digest(value: Any) -> str:
+  """SHA-256 of `value` as JSON, whatever the order of its keys, in hex."""
+  text = json.dumps(to_json(value), sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def to_json(value: Any) -> Any:

@@ -6,8 +6,6 @@ later one.
 """
 
 import dataclasses
-import hashlib
-import json
 import pathlib
 import time
 from collections.abc import Mapping
@@ -89,9 +87,8 @@ class Arena:
     else:
       named = dict(self.pruner)
       prune = registry.make('pruners', named.pop('name'), **named)
-      masks = np.ones((count, self.ground.n), bool)
-      masks[:, without] = False
-      made = prune(self.ground.fleet, masks, first + np.arange(count))
+      seen = self.ground.all_but(without, count)
+      made = prune(self.ground.fleet, seen, first + np.arange(count))
       tree = {'params': made.params, 'kept': made.kept}
     compiled = clock.compiling() - compiled
     seconds = time.monotonic() - began - compiled
@@ -112,8 +109,7 @@ class Arena:
   def _name(self, first: int, count: int, without: np.ndarray) -> str:
     ids = self.ground.train.ids[without].tolist()
     facts = [self.recipe, self.pruner, first, count, ids]
-    text = json.dumps(files.to_json(facts), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return files.digest(facts)[:24]
 
 
 def prepare(

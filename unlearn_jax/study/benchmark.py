@@ -8,7 +8,6 @@ kept by the hash of all it depends on, so a killed run goes on.
 """
 
 import functools
-import hashlib
 import inspect
 import json
 import pathlib
@@ -60,7 +59,7 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
     'trials': settings['trials'],
     'forget sets': list(study.sets),
     'arenas': list(study.arenas),
-    'config': hashlib.sha256(_text(settings).encode()).hexdigest(),
+    'config': files.digest(settings),
     'seconds': time.monotonic() - began,
     'device': devices.describe(),
   }
@@ -103,14 +102,13 @@ class _Study:
       params=lambda draw: place.models(_CHOOSING + draw, 1).params,
     )
     choose.check(1)
+    forget = {each: choose(each) for each in self.sets}
     forget_sets.save(
-      self._folder / 'forget_sets.json',
-      place.ground.train,
-      {each: choose(each) for each in self.sets},
+      self._folder / 'forget_sets.json', place.ground.train, forget
     )
     rows = []
     for each, of_set in self.sets.items():
-      case = functools.cache(functools.partial(self._case, place, choose(each)))
+      case = functools.cache(functools.partial(self._case, place, forget[each]))
       for label in (FRESH, NOTHING, *self._named(bool(pruner))):
         found = self._row(place, choose, each, label, case)
         head = {
@@ -162,8 +160,7 @@ class _Study:
 
   def _once(self, kind: str, facts: Any, make: Callable[[], Any]) -> Any:
     """What is a function of `facts`; from disk if it is known."""
-    name = hashlib.sha256(_text(facts).encode()).hexdigest()[:24]
-    path = self._folder / kind / f'{name}.json'
+    path = self._folder / kind / f'{files.digest(facts)[:24]}.json'
     if not path.exists():
       found = make()
       files.make_folder(path.parent)
@@ -172,13 +169,9 @@ class _Study:
 
   def _compare(self, place, choose, each, label, case: panel.Case):
     if label == FRESH:
-      return (
-        []
-        if case.fresh is None
-        else panel.judge(self._panel, case, case.fresh, None)
-      )
+      return panel.judge(self._panel, case, case.fresh) if case.fresh else []
     if label == NOTHING:
-      return panel.judge(self._panel, case, case.original, None)
+      return panel.judge(self._panel, case, case.original)
     method = self._methods[label]
     if method['name'] == exactly.NAME:
       found = exactly.unlearn(place, self._settings, method, case.forget)
@@ -193,14 +186,13 @@ class _Study:
     rows = panel.judge(self._panel, case, evidence, done.record)
     return [{**row, 'tuned': tuned, 'trials': tried} for row in rows]
 
-  def _request(self, place, base: arena.Models, forget, teachers=None):
+  def _request(self, place, base: arena.Models, forget):
     return _words.Request(
       model=place.ground.fleet.model,
       params=base.params,
       data=place.ground.train,
       forget=forget,
       seed=self._settings['seed'],
-      teachers=teachers,
       width=place.ground.fleet.width,
       kept=base.kept,
       control=place.control,
@@ -265,10 +257,6 @@ class _Study:
         place, choose(each, like=1), _TUNING, self._settings['tuning_models']
       )
     return self._cases[id(place), kind]
-
-
-def _text(value: Any) -> str:
-  return json.dumps(files.to_json(value), sort_keys=True)
 
 
 # Models of these numbers are in no table.

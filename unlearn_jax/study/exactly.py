@@ -6,8 +6,6 @@ table shows of it is what sharding costs; that nothing is left of what was
 deleted is no matter of degree, and proven elsewhere (`audit.py --level=E2`).
 """
 
-import hashlib
-import json
 import pathlib
 import shutil
 import time
@@ -43,8 +41,7 @@ def unlearn(
   fields = {name: study[name] for name in _FROM_STUDY}
   fields |= {k: v for k, v in method.items() if k != 'name'}
   fields['data'] = _data(place)
-  text = json.dumps(files.to_json([place.recipe, fields]), sort_keys=True)
-  home = place.folder / 'exact' / hashlib.sha256(text.encode()).hexdigest()[:24]
+  home = place.folder / 'exact' / files.digest([place.recipe, fields])[:24]
   logits, seconds, compiled = [], 0.0, clock.compiling()
   passed = []  # rows of each repair, as its last report has them
 

@@ -13,7 +13,6 @@ forgotten class, while all their features are as they were.
 """
 
 import functools
-import hashlib
 import json
 import pathlib
 import time
@@ -182,9 +181,7 @@ class _Study:
       [name, label, count],
       {k: self._settings[k] for k in _INPUTS},
     ]
-    text = json.dumps(files.to_json(facts), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
-    path = self._folder / 'found' / f'{digest}.json'
+    path = self._folder / 'found' / f'{files.digest(facts)[:24]}.json'
     if path.exists():
       bar.update(count)
       return json.loads(path.read_bytes())

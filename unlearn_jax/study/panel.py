@@ -303,16 +303,22 @@ def _divergences(look: _Look) -> Rows:
 
 
 def _zrf(look: _Look) -> Rows:
-  ground = look.case.place.ground
-  model, x = ground.fleet.model, ground.x[look.case.forget]
+  case = look.case
+  found = zrf.make()(
+    **case.sides(look.found, 'forget'),
+    random=case.once('untrained', _untrained, case),
+  )
+  return [_row('ZRF', found, zrf.IDEAL)]
+
+
+def _untrained(case: Case) -> np.ndarray:
+  """Logits of nets that learned nothing, on the forget set."""
+  ground = case.place.ground
+  model, x = ground.fleet.model, ground.x[case.forget]
   nets = jax.vmap(lambda key: model.init(key, x[:1]))(
     jax.random.split(keys.stream(keys.root(0), 'ZRF'), _NETS)
   )
-  found = zrf.make()(
-    **look.case.sides(look.found, 'forget'),
-    random=fleet.outputs(model, nets, x),
-  )
-  return [_row('ZRF', found, zrf.IDEAL)]
+  return fleet.outputs(model, nets, x)
 
 
 def _features(look: _Look) -> Rows:

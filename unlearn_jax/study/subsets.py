@@ -60,11 +60,14 @@ class Ground:
 
   def models(self, first: int, count: int, without=()) -> types.Params:
     """`count` models that never saw the rows `without`, side by side."""
+    seen = self.all_but(without, count)
+    return fleet_lib.together(self.fleet.train(seen, first + np.arange(count)))
+
+  def all_but(self, without, count: int) -> np.ndarray:
+    """Masks [count, n] of who learns every row but `without`."""
     masks = np.ones((count, self.n), bool)
     masks[:, np.asarray(without, int)] = False
-    made = self.fleet.train(masks, first + np.arange(count))
-    parts = [jax.device_get(chunk.params) for chunk in made]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return masks
 
   def setting(self, params: types.Params, points) -> _words.Setting:
     """What an attributor sees that asks about `points`, as positions."""

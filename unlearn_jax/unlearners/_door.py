@@ -120,17 +120,16 @@ def _program(unlearn, reads, fixed, model, task, augment, width):
     spent = {'gradients': jnp.zeros(()), 'outputs': jnp.zeros(())}
     for kind, rows in data.read:
       spent[kind] += rows
-    return _settled(model, params, made, kept), spent
+    return _settled(model, data, params, made), spent
 
   return fleet.spread(one, width)
 
 
-def _settled(model, before, after, kept):
+def _settled(model, data, before, after):
   """What a method made, with all that must not move as it was."""
+  after = _passes.hold(model, data, before, after)
   live, frozen = trees.partition(after, model.trainable)
-  old, still = trees.partition(before, model.trainable)
-  if kept is not None:
-    live = jax.tree.map(jnp.where, kept, live, old)
+  _, still = trees.partition(before, model.trainable)
   # Statistics of layers move in the forward pass; a frozen backbone does not.
   stats, _ = trees.partition(frozen, lambda path: not types.not_stats(path))
   _, still = trees.partition(still, lambda path: not types.not_stats(path))

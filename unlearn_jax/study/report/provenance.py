@@ -1,12 +1,11 @@
 """How to make a result again: the command, what it was run with, and where."""
 
-import hashlib
 import json
 import pathlib
 import shlex
 from typing import Any
 
-from unlearn_jax import errors
+from unlearn_jax import errors, files
 from unlearn_jax.study.report import tables
 from unlearn_jax.study.report.html import Markup, joined, more, section, tag
 
@@ -80,7 +79,4 @@ def _whole(summary: str, value: dict[str, Any]) -> Markup:
 
 
 def _digest(config: dict[str, Any]) -> str | None:
-  if not config:
-    return None
-  text = json.dumps(config, sort_keys=True)
-  return hashlib.sha256(text.encode()).hexdigest()
+  return files.digest(config) if config else None
