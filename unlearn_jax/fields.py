@@ -62,6 +62,7 @@ def system_config() -> ConfigDict:
   # How the shards answer together.
   c.aggregate = 'mean_logit'  # or 'mean_prob', 'vote'
   c.fallback = 'error'  # when all shards are dead; 'prior' answers zeros
+  c.retention = 0.0  # seconds that stages of deleted examples stay on disk
   return c
 
 
@@ -154,7 +155,11 @@ def benchmark_config() -> ConfigDict:
   c.few = 5
   c.fresh_oracles = True  # as many again, for the floors of ensembles
   # {} for dense models, or a file of unlearn_jax/pruners and its arguments;
-  # then the oracles are pruned too. `sparse_methods`: () for all.
+  # then the oracles are pruned too. `sparse_methods`: () for all. Beside it or
+  # alone {'corruption': {'kind': 'poison', 'swap' or 'shuffle_labels', 'count':
+  # rows that somebody tampers with, 'known': those that were found, ...}}, as
+  # study/corruption.py has it; forget sets of the kind 'manipulated' are those
+  # that are known, and oracles then learn none of the rows.
   c.arenas = {'dense': {}}
   c.sparse_methods = ()
   c.forget_sets = {

@@ -84,6 +84,7 @@ def write_tfds(folder):
 
 MAKERS = {
   'cifar10': write_cifar10,
+  'diabetes': lambda folder: {},
   'digits': lambda folder: {},
   'fashion_mnist': write_idx,
   'mnist': write_idx,

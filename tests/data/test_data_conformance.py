@@ -36,6 +36,11 @@ def test_ids_owners_and_labels(made):
     assert names.shape == (len(dataset),)
     assert names.dtype == np.int64 or names.dtype.kind == 'U'
   assert len(set(dataset.ids.tolist())) == len(dataset)
+  if dataset.task.kind == 'regression':
+    assert dataset.labels.dtype == np.float32
+    assert dataset.labels.shape == (len(dataset), dataset.task.num_outputs)
+    assert np.isfinite(dataset.labels).all()
+    return
   assert dataset.labels.dtype == np.int32
   assert dataset.labels.shape == (len(dataset),)
   assert dataset.labels.min() >= 0

@@ -147,7 +147,7 @@ def test_the_same_command_computes_nothing_again(ran, monkeypatch):
 def test_another_setting_is_computed_anew(ran, monkeypatch):
   asked = []
 
-  def compare(self, place, choose, each, label, case):
+  def compare(self, place, each, label, case):
     asked.append((each, label))
     return []
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from unlearn_jax import checkpoints, clock, errors, files, registry, types
 from unlearn_jax.fleet import fleet as fleet_lib
+from unlearn_jax.study import harm as harm_lib
 from unlearn_jax.study import subsets
 
 SPLITS = ('forget', 'retain', 'test')
@@ -48,6 +49,7 @@ class Arena:
     recipe: digest of all else that a model is a function of.
     folder: of what was trained before.
     few: models of which features are kept: dear metrics look at so many.
+    harm: what somebody did to the rows; None: nothing.
   """
 
   ground: subsets.Ground
@@ -56,23 +58,50 @@ class Arena:
   recipe: str
   folder: pathlib.Path
   few: int
+  harm: harm_lib.Harm | None = None
+
+  @property
+  def classes(self) -> bool:
+    """Whether answers are classes, and not numbers."""
+    return self.ground.train.task.kind == 'classification'
+
+  @property
+  def truth(self) -> np.ndarray:
+    """Labels of all points before anybody changed them."""
+    return self.ground.y if self.harm is None else self.harm.y
+
+  @property
+  def facts(self) -> list[Any]:
+    """All that a result is a function of, beside what was done here."""
+    harm = self.harm and [
+      self.harm.settings,
+      self.ground.train.ids[self.harm.known],
+    ]
+    return [self.recipe, self.pruner, harm]
 
   @property
   def test(self) -> np.ndarray:
     """Points that neither models nor methods have seen."""
-    return np.arange(self.ground.n + len(self.control), len(self.ground.x))
+    every = self.ground.n + len(self.ground.rest)
+    return np.arange(self.ground.n + len(self.control), every)
 
   @property
   def test_ids(self) -> np.ndarray:
     """Ids of the points of `test`."""
     return self.ground.rest.ids[len(self.control) :]
 
-  def splits(self, forget: np.ndarray) -> dict[str, np.ndarray]:
-    """Points of each split of a forget set."""
-    retain = np.setdiff1d(np.arange(self.ground.n), forget)
+  def splits(self, forget: np.ndarray, unseen=None) -> dict[str, np.ndarray]:
+    """Points of each split of a forget set.
+
+    What is retained is what an oracle learns: rows that are neither forgotten
+    nor among the `unseen`.
+    """
+    gone = forget if unseen is None else unseen
+    retain = np.setdiff1d(np.arange(self.ground.n), gone)
     control = self.ground.n + np.arange(len(self.control))
     splits = dict(zip(SPLITS, (forget, retain, self.test), strict=True))
-    return {**splits, 'control': control}
+    harmed = self.harm.splits if self.harm else {}
+    return {**splits, 'control': control, **harmed}
 
   def models(self, first: int, count: int, without=()) -> Models:
     """`count` models that never saw the rows `without`, from disk if there."""
@@ -116,20 +145,39 @@ def prepare(
   settings: Mapping[str, Any],
   folder: pathlib.Path,
   pruner: Mapping[str, Any] | None,
+  *,
+  corrupted: Mapping[str, Any] | None = None,
+  draw: int = 1,
+  ground: subsets.Ground | None = None,
 ) -> Arena:
-  """Draws the rows by the seed of the settings; nothing is trained yet."""
-  ground = subsets.prepare(settings, settings['seed'])
+  """Draws the rows by the seed of the settings; nothing is trained yet.
+
+  Args:
+    settings: of a study.
+    folder: of models.
+    pruner: of every model.
+    corrupted: settings of `corruption.named`; None: the rows are clean.
+    draw: which rows are corrupted.
+    ground: clean rows of this seed, where they were drawn before: arenas that
+      share them share the programs of their models.
+  """
+  seed = settings['seed']
+  ground = ground or subsets.prepare(settings, seed)
   count, left = settings['control_rows'], len(ground.rest)
   if not 1 <= count < left:
     raise errors.ConfigError(
       f'control_rows is 1..{left - 1}, so that some are left to test; got '
       f'{count}'
     )
+  harm = None
+  if corrupted:
+    ground, harm = harm_lib.do(ground, corrupted, 1000 * seed + draw, count)
   return Arena(
     ground=ground,
     control=ground.rest.subset(np.arange(count)),
     pruner=dict(pruner) if pruner else None,
-    recipe=subsets.digest(ground, settings, settings['seed']),
+    recipe=subsets.digest(ground, settings, seed),
     folder=folder,
     few=settings['few'],
+    harm=harm,
   )

@@ -21,6 +21,7 @@ from absl import logging
 from unlearn_jax import devices, errors, files, registry
 from unlearn_jax.study import (
   arena,
+  corruption,
   exactly,
   forget_sets,
   leaderboard,
@@ -46,8 +47,8 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
   files.make_folder(folder)
   rows = []
   with progress_lib.Progress(study.units, 'benchmark', 'runs') as bar:
-    for name, pruner in study.arenas.items():
-      rows += study.in_arena(name, pruner, bar)
+    for name in study.arenas:
+      rows += study.in_arena(name, bar)
   text = ''.join(json.dumps(files.to_json(row)) + '\n' for row in rows)
   files.replace(folder / 'rows.jsonl', text.encode())
   return {
@@ -59,6 +60,7 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
     'trials': settings['trials'],
     'forget sets': list(study.sets),
     'arenas': list(study.arenas),
+    'left out': study.left_out,
     'config': files.digest(settings),
     'seconds': time.monotonic() - began,
     'device': devices.describe(),
@@ -70,13 +72,16 @@ class _Study:
 
   def __init__(self, settings: Mapping[str, Any], folder: pathlib.Path):
     self._settings, self._folder = settings, folder
-    self.arenas = {n: dict(p or {}) for n, p in settings['arenas'].items()}
+    self.arenas = {
+      name: _checked(dict(of or {})) for name, of in settings['arenas'].items()
+    }
     self.sets = forget_sets.named(
       settings['forget_sets'], settings['forget_size'], datamodel=False
     )
     self._methods = {n: dict(m) for n, m in settings['methods'].items()}
     self._panel = panel.chosen(settings['metrics'])
-    self._cases = {}  # of tuning
+    self.left_out = {}  # metrics that say nothing in an arena, and why
+    self._cases, self._published = {}, {}  # of tuning; forget sets
     if settings['models'] < 3 or settings['few'] < 3:
       raise errors.ConfigError(
         'models and few are at least 3, or nothing says how they scatter; got '
@@ -88,29 +93,53 @@ class _Study:
         self._trials(method)
     for name in settings['sparse_methods']:
       errors.check_choice('sparse method', name, tuple(self._methods))
-    arenas = [self._named(bool(pruner)) for pruner in self.arenas.values()]
-    self.units = len(self.sets) * sum(len(named) + 2 for named in arenas)
+    self._ground = subsets.prepare(settings, settings['seed'], regression=True)
+    self._places = {n: self._place(of, 1) for n, of in self.arenas.items()}
+    self._others = {  # to tune in: the same, but for who is corrupted
+      self._places[name]: self._place(of, 2) for name, of in self.arenas.items()
+    }
+    for place in (*self._others, *self._others.values()):
+      self._chooser(place).check(1)
+    for name, place in self._places.items():
+      self.left_out[name] = panel.left_out(self._panel, place)
+    self.units = len(self.sets) * sum(
+      len(self._named(place)) + 2 for place in self._others
+    )
 
-  def in_arena(self, name: str, pruner, bar) -> list[dict[str, Any]]:
-    """The rows of all its forget sets."""
-    place = arena.prepare(self._settings, self._folder / 'models', pruner)
-    choose = forget_sets.Chooser(
+  def _place(self, of, draw: int) -> arena.Arena:
+    pruner = {name: value for name, value in of.items() if name != 'corruption'}
+    return arena.prepare(
+      self._settings,
+      self._folder / 'models',
+      pruner,
+      corrupted=of.get('corruption'),
+      draw=draw,
+      ground=self._ground,
+    )
+
+  def _chooser(self, place) -> forget_sets.Chooser:
+    return forget_sets.Chooser(
       data=place.ground.train,
       seed=self._settings['seed'],
       sets=self.sets,
       model=place.ground.fleet.model,
       params=lambda draw: place.models(_CHOOSING + draw, 1).params,
+      known=place.harm and place.harm.known,
     )
-    choose.check(1)
+
+  def in_arena(self, name: str, bar) -> list[dict[str, Any]]:
+    """The rows of all its forget sets."""
+    place = self._places[name]
+    choose = self._chooser(place)
     forget = {each: choose(each) for each in self.sets}
-    forget_sets.save(
-      self._folder / 'forget_sets.json', place.ground.train, forget
-    )
+    self._publish(name, place, forget)
     rows = []
     for each, of_set in self.sets.items():
-      case = functools.cache(functools.partial(self._case, place, forget[each]))
-      for label in (FRESH, NOTHING, *self._named(bool(pruner))):
-        found = self._row(place, choose, each, label, case)
+      case = functools.cache(
+        functools.partial(self._case, place, of_set['kind'], forget[each])
+      )
+      for label in (FRESH, NOTHING, *self._named(place)):
+        found = self._row(place, each, label, case)
         head = {
           'arena': name,
           'kind': of_set['kind'],
@@ -121,8 +150,17 @@ class _Study:
         bar.update()
     return rows
 
-  def _named(self, sparse: bool) -> list[str]:
-    only = self._settings['sparse_methods'] if sparse else ()
+  def _publish(self, name: str, place, forget) -> None:
+    """Writes the forget sets by id; those of a harm say whose they are."""
+    if place.harm:
+      forget = {**forget, 'all manipulated': place.harm.manipulated}
+      forget = {f'{name}: {each}': at for each, at in forget.items()}
+    self._published |= forget
+    path = self._folder / 'forget_sets.json'
+    forget_sets.save(path, place.ground.train, self._published)
+
+  def _named(self, place) -> list[str]:
+    only = self._settings['sparse_methods'] if place.pruner else ()
     return [n for n in self._methods if not only or n in only]
 
   def _made(self, method: Mapping[str, Any], tuned: Mapping[str, float]):
@@ -133,19 +171,20 @@ class _Study:
     given = {n: v for n, v in method.items() if n != 'name'}
     return tuning.trials(method['name'], given, self._settings['trials'])
 
-  def _row(self, place, choose, each: str, label: str, case):
+  def _row(self, place, each: str, label: str, case):
     """What the panel says of one method on one set."""
 
     def compare():
       logging.info('%s: %s', each, label)
-      return self._compare(place, choose, each, label, case())
+      return self._compare(place, each, label, case())
 
-    facts = [self.sets[each], {k: self._settings[k] for k in _INPUTS}]
+    facts = {k: self._settings[k] for k in _INPUTS}
+    facts = [self.sets[each], {**facts, 'metrics': self._panel}]
     return self._once('found', [self._facts(place, label), facts], compare)
 
   def _facts(self, place, label: str) -> list[Any]:
     """Models and a method with all its settings, those by default included."""
-    facts = [place.recipe, place.pruner, self._settings['seed'], label]
+    facts = [*place.facts, self._settings['seed'], label]
     if label not in self._methods:
       return facts
     method = self._methods[label]
@@ -167,7 +206,7 @@ class _Study:
       files.write_json(path, found)
     return json.loads(path.read_bytes())
 
-  def _compare(self, place, choose, each, label, case: panel.Case):
+  def _compare(self, place, each, label, case: panel.Case):
     if label == FRESH:
       return panel.judge(self._panel, case, case.fresh) if case.fresh else []
     if label == NOTHING:
@@ -176,7 +215,7 @@ class _Study:
     if method['name'] == exactly.NAME:
       found = exactly.unlearn(place, self._settings, method, case.forget)
       return panel.judge(self._panel, case, *found)
-    tuned, tried = self._tuned(place, choose, each, label)
+    tuned, tried = self._tuned(place, each, label)
     done = self._made(method, tuned)(
       self._request(place, case.base, case.forget)
     )
@@ -199,23 +238,25 @@ class _Study:
       augment=place.ground.fleet.augment,
     )
 
-  def _case(self, place, forget, first=0, count=None) -> panel.Case:
+  def _case(self, place, kind, forget, first=0, count=None) -> panel.Case:
     """Models from the `first`, their oracles, and the answers of both."""
     count = count or self._settings['models']
+    unseen = place.harm.manipulated if kind == 'manipulated' else forget
     base = place.models(subsets.BASE + first, count)
-    oracles = place.models(subsets.ORACLE + first, count, forget)
+    oracles = place.models(subsets.ORACLE + first, count, unseen)
     fresh = None
     if self._settings['fresh_oracles'] and not first:
-      fresh = place.models(subsets.ORACLE + count, count, forget)
+      fresh = place.models(subsets.ORACLE + count, count, unseen)
       fresh = place.evidence(fresh.params)
     return panel.Case(
       place=place,
       forget=forget,
+      unseen=unseen,
       base=base,
       retraining=_words.Record(
         seconds=oracles.seconds,
         compile_seconds=0.0,
-        gradients=self._settings['epochs'] * (place.ground.n - len(forget)),
+        gradients=self._settings['epochs'] * (place.ground.n - len(unseen)),
         outputs=0.0,
       ),
       original=place.evidence(base.params),
@@ -223,7 +264,7 @@ class _Study:
       fresh=fresh,
     )
 
-  def _tuned(self, place, choose, each: str, label: str):
+  def _tuned(self, place, each: str, label: str):
     """Settings of a method for a kind of forget set, and what was tried."""
     method = self._methods[label]
     tried = self._trials(method)
@@ -231,9 +272,10 @@ class _Study:
       return {}, []
 
     def distance(settings):
-      case = self._tuning_case(place, choose, each)
-      request = self._request(place, case.base, case.forget)
-      evidence = place.evidence(self._made(method, settings)(request).params)
+      case = self._tuning_case(place, each)
+      request = self._request(case.place, case.base, case.forget)
+      done = self._made(method, settings)(request)
+      evidence = case.place.evidence(done.params)
       if not np.isfinite(evidence.logits).all():
         return np.inf
       return panel.distance(case, evidence)
@@ -250,13 +292,22 @@ class _Study:
       'tuned', [self._facts(place, label), facts, like, max(draws)], tune
     )
 
-  def _tuning_case(self, place, choose, each: str) -> panel.Case:
+  def _tuning_case(self, place, each: str) -> panel.Case:
     kind = self.sets[each]['kind']
-    if (id(place), kind) not in self._cases:
-      self._cases[id(place), kind] = self._case(
-        place, choose(each, like=1), _TUNING, self._settings['tuning_models']
+    if (place, kind) not in self._cases:
+      other = self._others[place]
+      forget = self._chooser(other)(each, like=1)
+      self._cases[place, kind] = self._case(
+        other, kind, forget, _TUNING, self._settings['tuning_models']
       )
-    return self._cases[id(place), kind]
+    return self._cases[place, kind]
+
+
+def _checked(of: dict[str, Any]) -> dict[str, Any]:
+  """An arena whose corruption says everything, if there is one."""
+  if of.get('corruption'):
+    return {**of, 'corruption': corruption.named(of['corruption'])}
+  return of
 
 
 # Models of these numbers are in no table.
@@ -271,5 +322,4 @@ _INPUTS = (
   'tuning_models',
   'control_rows',
   'forget_size',
-  'metrics',
 )

@@ -6,11 +6,13 @@ is drawn by keyed hash of the ids, so that no other row moves them.
 """
 
 import dataclasses
-from typing import NamedTuple
+import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from unlearn_jax import errors, keys, types
+from unlearn_jax import errors, keys, registry, types
 
 
 class Corrupted(NamedTuple):
@@ -146,6 +148,46 @@ def stamped(
     return x
 
   return dataclasses.replace(data, read=read)
+
+
+KINDS = {'poison': poison, 'swap': swap, 'shuffle_labels': shuffle_labels}
+_OF_A_STUDY = ('data', 'seed')  # never settings: who is hit is drawn by it
+
+
+def named(settings: Mapping[str, Any]) -> dict[str, Any]:
+  """`{'kind': ..., 'count': ...}` with more arguments of that kind, all of them.
+
+  What is left out is there by its default, so equal settings are equal harm.
+  """
+  given = dict(settings)
+  kind = given.pop('kind', None)
+  errors.check_choice('kind of corruption', kind, tuple(KINDS))
+  for name in _OF_A_STUDY:
+    if name in given:
+      raise errors.ConfigError(f"{name} is the study's, not of a corruption")
+  registry.check_arguments(
+    KINDS[kind], f'setting of a {kind}', {**given, 'data': None}
+  )
+  if 'patch' in given:
+    registry.check_arguments(Patch, 'setting of a patch', given['patch'])
+    given['patch'] = Patch(**given['patch'])._asdict()
+  usual = inspect.signature(KINDS[kind]).parameters
+  full = {n: given.get(n, p.default) for n, p in usual.items()}
+  return {
+    'kind': kind,
+    **{n: value for n, value in full.items() if n not in _OF_A_STUDY},
+  }
+
+
+def corrupt(
+  data: types.Dataset, settings: Mapping[str, Any], seed: int
+) -> Corrupted:
+  """`data`, tampered with as settings of `named` say."""
+  arguments = dict(settings)
+  kind = arguments.pop('kind')
+  if 'patch' in arguments:
+    arguments['patch'] = Patch(**arguments['patch'])
+  return KINDS[kind](data, **arguments, seed=seed)
 
 
 def _draw(data, among: np.ndarray, count: int, seed: int) -> np.ndarray:

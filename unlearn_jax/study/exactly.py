@@ -104,7 +104,8 @@ def _data(place: arena.Arena) -> dict[str, Any]:
   return {
     'name': 'npz',
     'file': str(path.absolute()),
-    'num_classes': train.task.num_outputs,
+    'task': train.task.kind,
+    'num_classes': train.task.num_outputs if place.classes else None,
     'mean': np.asarray(train.mean).tolist(),
     'std': np.asarray(train.std).tolist(),
   }

@@ -101,6 +101,7 @@ class Chooser:
     features: [n, d] of a base model.
     model: of the models that the hardest set is found with.
     params: of such a model by its number; it is in no table. Leaves [1, ...].
+    known: of manipulated rows those that were found; None: no row is.
   """
 
   data: types.Dataset
@@ -110,6 +111,7 @@ class Chooser:
   features: np.ndarray | None = None
   model: types.Model | None = None
   params: Callable[[int], types.Params] | None = None
+  known: np.ndarray | None = None
 
   def __call__(self, name: str, like: int = 0) -> np.ndarray:
     """The set of that name, or the `like`-th other one of its kind."""
@@ -125,7 +127,7 @@ class Chooser:
   def check(self, likes: int) -> None:
     """Refuses sets that cannot be drawn, before any model is trained."""
     for name, settings in self.sets.items():
-      if settings['size'] or settings['kind'] != 'class':
+      if settings['size'] or settings['kind'] not in _WHOLE:
         _check(settings['size'], len(self.data))
       if settings['kind'] in _FREE:
         for like in range(likes + 1):
@@ -138,6 +140,10 @@ class Chooser:
     return principal(self.effects, size, draw, both)
 
   def _class(self, size, draw):
+    if self.data.task.kind != 'classification':
+      raise errors.ConfigError(
+        f'{self.data.name} has no classes to forget: it is a regression'
+      )
     labels = self.data.labels
     label = self._nth(np.unique(labels), draw, 'class')
     return of_class(labels, label, size or np.sum(labels == label))
@@ -164,6 +170,15 @@ class Chooser:
     what = f'owner of 2 to {size} examples'
     return of_owner(self.data, _at(owners[some], draw, what))
 
+  def _manipulated(self, size, draw):
+    """What was found; another draw is of an arena of its own."""
+    if self.known is None:
+      raise errors.ConfigError(
+        'sets of the kind manipulated are of an arena with a corruption, and '
+        'there is one without'
+      )
+    return self.known
+
   def _nth(self, among: np.ndarray, draw: int, what: str):
     drawn = among[keys.order(among, f'{what} {self.seed}')]
     return _at(drawn, draw, what)
@@ -186,11 +201,18 @@ KINDS = {
   'memorised': Chooser._memorised,
   'owner': Chooser._owner,
   'worst': Chooser._worst,
+  'manipulated': Chooser._manipulated,
 }
 # What a chooser must be given besides data.
 _OF_DATAMODEL = ('principal', 'memorised', 'nearest')
-_OF_MODEL = ('worst',)
-_FREE = ('random', 'class', 'owner')  # no model is needed to draw them
+_OF_MODEL = ('worst', 'manipulated')
+_WHOLE = ('class', 'manipulated')  # which size 0 is all of
+_FREE = (
+  'random',
+  'class',
+  'owner',
+  'manipulated',
+)  # no model is needed to draw them
 
 
 def named(
@@ -221,6 +243,9 @@ def named(
       f'setting of forget set {name!r}',
       {k: v for k, v in settings.items() if k != 'kind'} | {'self': None},
     )
+    if settings['kind'] == 'manipulated':
+      _check_manipulated(name, given)
+      settings['size'] = 0
     draw = settings['draw']
     if not draw or (draw < 0 and settings['kind'] != 'principal'):
       raise errors.ConfigError(
@@ -232,6 +257,15 @@ def named(
       f'forget_sets names none. Allowed: {", ".join(kinds)}'
     )
   return full
+
+
+def _check_manipulated(name: str, given: Mapping[str, Any]) -> None:
+  wrong = sorted({'size', 'draw'} & given.keys())
+  if wrong:
+    raise errors.ConfigError(
+      f'{wrong[0]} of forget set {name!r} is said by the corruption of its '
+      'arena: how many of the manipulated rows are known'
+    )
 
 
 def save(path: pathlib.Path, data: types.Dataset, sets) -> None:

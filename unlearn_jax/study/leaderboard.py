@@ -11,11 +11,17 @@ from typing import Any
 import numpy as np
 
 _RESAMPLES = 2000
-_SHOWN = (
+_SHOWN = (  # of these, what was measured
   'UA',
   'MIA',
   'RA',
   'TA',
+  'Acc_corr',
+  'ASR',
+  'IC-ERR',
+  'MAE forget',
+  'MAE test',
+  'W1 forget',
   'gap',
   'KLoM forget',
   'told apart',
@@ -60,11 +66,12 @@ def rank(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def shown(lines: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
   """The columns that a terminal has room for; = is what oracles also show."""
+  measured = {name for line in lines for name in line['metrics']}
   return [
     {
       'set': ' '.join(filter(None, (line['arena'], line['kind']))),
       'method': line['method'],
-      **{name: _cell(line['metrics'], name) for name in _SHOWN},
+      **{n: _cell(line['metrics'], n) for n in _SHOWN if n in measured},
     }
     for line in lines
   ]
@@ -82,9 +89,11 @@ def _cell(metrics, name: str) -> str:
 
 def _over_sets(rows) -> dict[str, Any]:
   """The mean over forget sets, and whether all of it is at the floor."""
-  if 'value' not in rows[0]:
-    # Of a method that diverged, or a number that has no value.
-    return {'sets': len(rows), 'why': rows[0].get('undefined')}
+  without = [row for row in rows if 'value' not in row]
+  if without:
+    # Of a method that diverged, or a number that has no value on a set: no mean
+    # of the others is that of them all.
+    return {'sets': len(rows), 'why': without[0].get('undefined')}
   values = np.array([float(row['value']) for row in rows])
   found = {
     'value': float(values.mean()),

@@ -118,6 +118,8 @@ class _Study:
       settings['forget_sets'], settings['forget_size']
     )
     self._place = arena.prepare(settings, folder / 'models', None)
+    if not self._place.classes:
+      raise errors.ConfigError('leaks are of classes; this is a regression')
     self._choose = forget_sets.Chooser(
       data=self._place.ground.train, seed=settings['seed'], sets=self.sets
     )

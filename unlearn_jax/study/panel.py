@@ -3,7 +3,8 @@
 A case is one forget set with its models and oracles. Metrics that only look at
 answers see all models; those that train or solve something see the first few.
 A row holds the value with its interval, what oracles score among each other,
-and whether the two can be told apart.
+and whether the two can be told apart. Not all look at everything: there are no
+classes in a regression, and no trigger where nobody has poisoned.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import logging
@@ -21,24 +23,31 @@ from unlearn_jax.fleet import fleet
 from unlearn_jax.metrics import (
   accuracy,
   activation_distance,
+  attack_success,
   cka,
+  confusion,
+  corrective,
   disagreement,
   epsilon,
+  error_gap,
   gap,
   js_divergence,
   klom,
   knn,
   mia_logistic,
   mia_svc,
+  nomus,
+  retention,
   retrained_game,
   rmia,
   tow,
   verification,
+  wasserstein,
   zrf,
 )
 from unlearn_jax.metrics import relearn as relearn_metric
 from unlearn_jax.metrics._words import Interval
-from unlearn_jax.study import arena, relearn
+from unlearn_jax.study import arena, corruption, harm, relearn
 from unlearn_jax.unlearners import _words
 
 _NETS = 5  # untrained, for ZRF
@@ -56,16 +65,28 @@ class Case:
   original: arena.Evidence
   oracles: arena.Evidence
   fresh: arena.Evidence | None  # other oracles, for the floor
+  # Rows that oracles never saw, where they are more than the forget set: those
+  # that are as bad, and that nobody has found.
+  unseen: np.ndarray | None = None
   _known: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def splits(self) -> dict[str, np.ndarray]:
     """Points of each split."""
-    return self.place.splits(self.forget)
+    return self.place.splits(self.forget, self.unseen)
+
+  @property
+  def loss(self) -> Callable[..., jax.Array]:
+    """The loss of the task, an example at a time."""
+    return losses.of_task(self.place.ground.train.task)
 
   def labels(self, split: str) -> np.ndarray:
     """Of the points of a split."""
     return self.place.ground.y[self.splits[split]]
+
+  def truth(self, split: str) -> np.ndarray:
+    """The same before anybody has changed them."""
+    return self.place.truth[self.splits[split]]
 
   def sides(self, found: arena.Evidence, split: str, few=False, of='logits'):
     """What a metric compares on a split: its keyword arguments."""
@@ -104,8 +125,14 @@ class Case:
     return self._known[key]
 
   def margins(self, found: arena.Evidence, split: str):
-    """Margins [models, points] of each side."""
-    return self.each(losses.margin, found, split)
+    """Margins [models, points] of each side; of a regression its errors."""
+    of = losses.margin if self.place.classes else _residual
+    return self.each(of, found, split)
+
+
+def _residual(predictions, y):
+  """Prediction less target, the mean over outputs."""
+  return jnp.mean(predictions - y, axis=-1)
 
 
 @functools.lru_cache
@@ -120,6 +147,22 @@ def chosen(names: Sequence[str]) -> tuple[str, ...]:
   return tuple(names) or tuple(_PANEL)
 
 
+def left_out(names: Sequence[str], place: arena.Arena) -> dict[str, str]:
+  """Metrics that have no meaning in an arena, and why."""
+  done = place.harm.kind if place.harm else None
+  reasons = {
+    name: f'looks at classes, and {place.ground.train.name} has none'
+    for name in _OF_CLASSES
+    if not place.classes
+  }
+  if place.classes:
+    reasons |= dict.fromkeys(_OF_NUMBERS, 'is of a regression')
+  for name, kinds in _OF_HARM.items():
+    if done not in kinds:
+      reasons.setdefault(name, f'is of the corruption {" or ".join(kinds)}')
+  return {name: reasons[name] for name in names if name in reasons}
+
+
 def judge(
   names: Sequence[str],
   case: Case,
@@ -128,7 +171,12 @@ def judge(
 ) -> Rows:
   """Rows of models that were unlearned, or of any others."""
   look = _Look(case, found, record)
-  able = [name for name in names if found.params or name not in _OF_WEIGHTS]
+  out = left_out(names, case.place)
+  able = [
+    name
+    for name in names
+    if name not in out and (found.params or name not in _OF_WEIGHTS)
+  ]
   if len(found.logits) < len(case.oracles.logits):
     able = [name for name in able if name not in _OF_ENSEMBLES]
   rows = []
@@ -146,6 +194,8 @@ def judge(
 def distance(case: Case, found: arena.Evidence) -> float:
   """The average gap alone: what settings are chosen by."""
   look = _Look(case, found, None)
+  if not case.place.classes:
+    return look.errors.value.value
   return gap.make()(**look.panels).value.value
 
 
@@ -169,6 +219,33 @@ class _Look:
       labels=mia_svc.Splits(*map(self.case.labels, each)),
       **{n: mia_svc.Splits(*(e[n] for e in each.values())) for n in sides},
     )
+
+  @functools.cached_property
+  def logistic(self) -> mia_logistic.Attack:
+    """The attack on the loss of the first few models."""
+    of = {
+      split: self.case.each(self.case.loss, self.found, split, few=True)
+      for split in ('forget', 'test')
+    }
+    return mia_logistic.make()(
+      **{
+        n: mia_logistic.Losses(*(e[n] for e in of.values())) for n in of['test']
+      }
+    )
+
+  @functools.cached_property
+  def errors(self) -> error_gap.ErrorGap:
+    """Of a regression."""
+    splits = error_gap.Outputs._fields
+    return error_gap.make()(
+      **self.of_splits(error_gap.Outputs, *splits),
+      targets=error_gap.Targets(*map(self.case.labels, splits)),
+    )
+
+  def of_splits(self, outputs, *splits: str) -> dict[str, Any]:
+    """What a metric compares on some splits: its tuple of them, each side."""
+    each = [self.case.sides(self.found, split) for split in splits]
+    return {side: outputs(*(e[side] for e in each)) for side in each[0]}
 
   @functools.cached_property
   def panels(self) -> dict[str, np.ndarray]:
@@ -229,19 +306,14 @@ def _mia(look: _Look) -> Rows:
 def _attacks(look: _Look) -> Rows:
   """On the loss, and on ratios to models that never saw the example."""
   case, found = look.case, look.found
-  of = {
-    split: case.each(losses.cross_entropy, found, split, few=True)
-    for split in ('forget', 'test', 'control')
-  }
-  sides = of['forget'].keys()
-  logistic = mia_logistic.make()(
-    **{n: mia_logistic.Losses(of['forget'][n], of['test'][n]) for n in sides}
-  )
-  rows = [_row('logistic MIA', logistic, mia_logistic.IDEAL)]
-  if case.fresh is not None and found is not case.fresh:
+  rows = [_row('logistic MIA', look.logistic, mia_logistic.IDEAL)]
+  if case.fresh is not None and found is not case.fresh and case.place.classes:
+    of = [
+      case.each(case.loss, found, split, few=True)
+      for split in ('forget', 'test', 'control')
+    ]
     chances = {
-      n: rmia.Chances(*(np.exp(-losses[n]) for losses in of.values()))
-      for n in sides
+      n: rmia.Chances(*(np.exp(-losses[n]) for losses in of)) for n in of[0]
     }
     found = rmia.make()(
       unlearned=chances['unlearned'],
@@ -267,6 +339,38 @@ def _gap(look: _Look) -> Rows:
 def _tow(look: _Look) -> Rows:
   found = tow.make()(**look.panels)
   return [_row('ToW', found, tow.IDEAL), _row('ToW-MIA', found.mia, tow.IDEAL)]
+
+
+def _retention(look: _Look) -> Rows:
+  found = retention.make()(**look.panels)
+  row = _row('RetDev', found, retention.IDEAL)
+  return [row | {'retention': {n: i.value for n, i in found.retention.items()}}]
+
+
+def _nomus(look: _Look) -> Rows:
+  """Scores that ignore the oracle, beside what it scores itself."""
+  original = _Look(look.case, look.case.original, None)
+  found = nomus.make()(
+    **{side: _scored(look, side) for side in look.panels},
+    original=look.case.once('scored', _scored, original, 'unlearned'),
+  )
+  rows = [
+    _row(name, of, 0.0)
+    for name, of in (
+      ('NoMUS', found.nomus),
+      ('H-Mean', found.h_mean),
+      ('AUS', found.aus),
+    )
+  ]
+  rows[0]['above oracle'] = list(found.above_oracle)
+  return rows
+
+
+def _scored(look: _Look, side: str) -> np.ndarray:
+  """Accuracies on the three splits, and that of the attack on the loss."""
+  unright, _, retain, test = look.panels[side].T
+  attack = getattr(look.logistic.difference, side)
+  return np.stack([100 - unright, retain, test, attack], axis=1)
 
 
 def _klom(look: _Look) -> Rows:
@@ -329,10 +433,66 @@ def _features(look: _Look) -> Rows:
     found = cka.make()(**sides, original=original)
     rows.append(_row(f'CKA {split}', found, cka.IDEAL))
     rows[-1]['to original'] = found.to_original.value
+  if not case.place.classes:
+    return rows
   ids = case.place.test_ids
   sides = case.sides(look.found, 'test', few=True, of='features')
   found = knn.make()(**sides, labels=case.labels('test'), ids=ids)
   return [*rows, _row('k-NN', found, knn.IDEAL)]
+
+
+def _errors(look: _Look) -> Rows:
+  found = look.errors
+  return [
+    _row('gap', found, error_gap.IDEAL),
+    *(
+      _row(f'MAE {split}', of, error_gap.IDEAL)
+      for split, of in found.errors.items()
+    ),
+  ]
+
+
+def _wasserstein(look: _Look) -> Rows:
+  case = look.case
+  found = wasserstein.make()(
+    **case.sides(look.found, 'forget'), targets=case.place.ground.y
+  )
+  return [_row('W1 forget', found, wasserstein.IDEAL)]
+
+
+def _corrective(look: _Look) -> Rows:
+  found = corrective.make()(
+    **look.of_splits(corrective.Outputs, *harm.PARTS),
+    labels=corrective.Labels(*map(look.case.truth, harm.PARTS)),
+  )
+  return [
+    _row('Acc_corr', found, corrective.IDEAL),
+    _row('Acc_retain', found.retain, corrective.IDEAL),
+  ]
+
+
+def _attack(look: _Look) -> Rows:
+  """Without SA, which is TA: what is tested is clean."""
+  parts, of_harm = ('affected', 'test'), look.case.place.harm
+  found = attack_success.make()(
+    **look.of_splits(attack_success.Outputs, *parts),
+    labels=attack_success.Labels(*map(look.case.truth, parts)),
+    target=of_harm.settings['target'],
+  )
+  return [_row('ASR', found, attack_success.IDEAL)]
+
+
+def _confusion(look: _Look) -> Rows:
+  parts = ('test', 'forget')
+  found = confusion.make()(
+    **look.of_splits(confusion.Outputs, *parts),
+    labels=confusion.Labels(*map(look.case.truth, parts)),
+    classes=look.case.place.harm.settings['classes'],
+  )
+  return [
+    _row('IC-ERR', found, confusion.IDEAL),
+    _row('Fgt-ERR', found.forget, confusion.IDEAL),
+  ]
 
 
 def _relearn(look: _Look) -> Rows:
@@ -397,12 +557,39 @@ _RELEARN = optax.adam(1e-3)  # one object: programs are found by it
 # Of a system, whose answers are those of many models; and of a few of them.
 _OF_WEIGHTS = ('features', 'relearn', 'distance')
 _OF_ENSEMBLES = ('klom', 'game', 'epsilon')
+# Of answers that are classes, and of those that are numbers.
+_OF_CLASSES = (
+  'accuracy',
+  'mia',
+  'gap',
+  'tow',
+  'retention',
+  'nomus',
+  'divergences',
+  'zrf',
+  'corrective',
+  'attack',
+  'confusion',
+)
+_OF_NUMBERS = ('errors', 'wasserstein')
+_OF_HARM = {
+  'corrective': tuple(corruption.KINDS),
+  'attack': ('poison',),
+  'confusion': ('swap',),
+}
 _PANEL: Mapping[str, Callable[[_Look], Rows]] = {
   'accuracy': _accuracy,
   'mia': _mia,
   'attacks': _attacks,
   'gap': _gap,
+  'errors': _errors,
+  'wasserstein': _wasserstein,
+  'corrective': _corrective,
+  'attack': _attack,
+  'confusion': _confusion,
   'tow': _tow,
+  'retention': _retention,
+  'nomus': _nomus,
   'klom': _klom,
   'game': _game,
   'epsilon': _epsilon,

@@ -105,11 +105,16 @@ class Ground:
     return dict(zip(SPLITS, parts, strict=True))
 
 
-def prepare(settings: Mapping[str, Any], seed: int) -> Ground:
-  """Draws the rows of a seed and builds the fleet that learns them."""
+def prepare(
+  settings: Mapping[str, Any], seed: int, *, regression: bool = False
+) -> Ground:
+  """Draws the rows of a seed and builds the fleet that learns them.
+
+  A `regression` is refused unless the study says that it has numbers for one.
+  """
   named = dict(settings['data'])
   data = registry.make('data', named.pop('name'), **named)
-  if data.task.kind != 'classification':
+  if data.task.kind != 'classification' and not regression:
     raise errors.ConfigError('margins are of classes; this is a regression')
   rows, most = settings['rows'], settings['validation_rows'] or len(data)
   if not 2 <= rows < len(data):
