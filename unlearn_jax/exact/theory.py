@@ -263,3 +263,27 @@ def best_speedup(*, shards: int, slices: int) -> float:
   Shards alone give S and slices alone (R + 1)/2.
   """
   return shards * (slices + 1) / 2
+
+
+def rows_of_repair(
+  sequences: Sequence[Sequence[int]],
+  *,
+  records: int,
+  shards: int,
+  requests: int,
+) -> float:
+  """Mean rows that a repair after a batch of requests passes in an epoch.
+
+  (N - K)/L sum_p d_p (1 - (1 - d_p/(mL))^K) over the prefixes p of the
+  sequences, d_p slices long. Exact where a hash places every record: who stays
+  says nothing about where those stood who left.
+  """
+  slices = len(sequences[0])
+  prefixes = {
+    tuple(order[:depth])
+    for order in sequences
+    for depth in range(1, slices + 1)
+  }
+  d = np.array([len(prefix) for prefix in prefixes])
+  redone = 1 - (1 - d / (shards * slices)) ** requests
+  return float((records - requests) / slices * (d @ redone))
