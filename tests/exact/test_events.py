@@ -11,7 +11,11 @@ AT_ONCE = events.Policy('at once')
 
 
 def profile(shards=1, slices=2, **changes):
-  """A step a row; depth k takes k seconds a step; 5 s before a repair."""
+  """A step a row; depth k takes k seconds a step; 5 s before a repair.
+
+  A hundredth for each slice that serves, and .5.
+  """
+  mixtures = profile_lib.mixtures(shards, slices)
   return profile_lib.Profile(
     **{
       'name': 'by hand',
@@ -22,10 +26,9 @@ def profile(shards=1, slices=2, **changes):
       'examples': 10 * shards * slices,
       'step_seconds': [k + 1.0 for k in range(slices)],
       'repair_seconds': 5.0,
+      'shard_seconds': 0.5,
       'stage_bytes': [100.0] * slices,
-      'accuracy': [
-        [0.5 + 0.1 * j + 0.01 * k for k in range(slices)] for j in range(shards)
-      ],
+      'accuracy': {profile_lib.key(m): 0.5 + 0.01 * sum(m) for m in mixtures},
       **changes,
     }
   )
@@ -76,7 +79,7 @@ def test_the_first_slice_costs_them_all_and_nothing_serves_meanwhile():
   up = past.mean(lambda depths: float(any(depths)), 1000.0)
   assert up == pytest.approx(1 - 0.052)
   worth = past.mean(profile().worth, 1000.0)
-  assert worth == pytest.approx(0.51)  # while it serves
+  assert worth == pytest.approx(0.52)  # while it serves
 
 
 def test_another_order_serves_what_one_has_lost():
@@ -124,7 +127,7 @@ def test_a_request_before_the_first_step_costs_only_the_wait():
 
 def test_shards_are_repaired_shortest_stages_first():
   past = follow([(0, 0, 0), (0, 1, 1)], shards=2)
-  end = 5 + 9 + 2 * 19 + 2 * 19
+  end = 5 + 0.5 + 9 + 2 * 19 + 2 * 19
   assert past.repairs == [events.Repair(0, end, 3, 9 + 19 + 19)]
   assert past.depths[1:] == [(0, 2), (0, 1), (2, 2)]
 
@@ -153,13 +156,13 @@ def test_means_over_parts_of_the_time():
   found = past.means(lambda depths: sum(depths) / 2, edges)
   np.testing.assert_allclose(found, [1, 0, 1])
   worth = past.means(profile().worth, edges)
-  np.testing.assert_allclose(worth, [0.51, np.nan, 0.51])
+  np.testing.assert_allclose(worth, [0.52, np.nan, 0.52])
 
 
-def test_worth_is_that_of_those_who_answer():
+def test_worth_is_of_the_depths_whichever_shard_has_them():
   of = profile(shards=3)
-  assert of.worth((2, 2, 2)) == pytest.approx(0.71)
-  assert of.worth((2, 1, 0)) == pytest.approx((0.61 + 0.60) / 2)
+  assert len(of.accuracy) == 9 and '2 1 0' in of.accuracy
+  assert of.worth((0, 2, 1)) == of.worth((1, 0, 2)) == of.accuracy['2 1 0']
   assert of.worth((0, 0, 0)) is None
 
 
@@ -186,13 +189,13 @@ def test_a_wrong_policy_is_refused(policy, words):
 @pytest.mark.parametrize(
   'change, words',
   [
-    ({'shards': 0, 'accuracy': []}, 'shards is a whole number >= 1, got 0'),
-    ({'step_seconds': [1.0]}, r'step_seconds is 2 numbers above 0.0.*\[1.0\]'),
-    ({'step_seconds': [1.0, float('nan')]}, 'step_seconds.*nan'),
-    ({'stage_bytes': [1.0, 0.0]}, 'stage_bytes is 2 numbers above'),
+    ({'epochs': 0}, 'epochs is a whole number >= 1, got 0'),
+    ({'step_seconds': [1.0]}, r'step_seconds is 2 numbers.*\[1.0\]'),
+    ({'step_seconds': [1.0, float('nan')]}, r'step_seconds is above.*\[nan\]'),
+    ({'stage_bytes': [1.0, 0.0]}, r'stage_bytes is above 0.*\[0.0\]'),
     ({'repair_seconds': -1.0}, 'repair_seconds is >= 0, got -1.0'),
-    ({'accuracy': [[0.5, 1.5]]}, 'accuracy is 2 numbers up to 1.0'),
-    ({'accuracy': []}, 'accuracy has a row for 1 to 1 shards, got 0'),
+    ({'accuracy': {'1': 0.5, '2': 1.5}}, r'accuracy is .* up to 1.0, .*1.5'),
+    ({'accuracy': {'1': 0.5, '3': 0.5}}, r"2 of them; .*\['2', '3'\]"),
   ],
 )
 def test_a_wrong_profile_is_refused(change, words):

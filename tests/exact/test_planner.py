@@ -31,7 +31,7 @@ def _near(found, expected, count):
 def test_samples_a_request_are_those_of_the_formula(budget, hours):
   """Requests a day apart, so that no repair of seconds meets the next one."""
   policy = events.Policy('window', 3600.0 * hours) if hours else AT_ONCE
-  small = profile(2, 3, step_seconds=[1e-5] * 3, repair_seconds=0.0)
+  small = profile(2, 3, step_seconds=[1e-5] * 3)
   row = planner.evaluate(
     planner.Choice(small, budget, policy), _demand(), _streams(_demand())
   )
@@ -51,7 +51,7 @@ def test_owners_take_more_rows_with_them():
   (stream, *_) = drawn = _streams(demand)
   asked = stream.on(2, 3)
   assert asked.counts.sum() == 1200 and set(asked.rows) == {1, 6}
-  small = profile(2, 3, step_seconds=[1e-5] * 3, repair_seconds=0.0)
+  small = profile(2, 3, step_seconds=[1e-5] * 3)
   row = planner.evaluate(planner.Choice(small, 2, AT_ONCE), demand, drawn)
   expected = row['formula']['samples_a_request']
   _near(row['samples_a_request'], expected, 60)
@@ -119,10 +119,9 @@ def test_depth_is_that_after_one_hit_while_repairs_take_their_time():
 
 def _grid(rate):
   """Six measured choices that differ in all there is."""
-  cheap = profile(1, 2, name='cheap', accuracy=[[0.4, 0.6]])
-  good = profile(
-    2, 2, name='good', accuracy=[[0.6, 0.7], [0.75, 0.8]], epochs=3
-  )
+  cheap = profile(1, 2, name='cheap', accuracy={'1': 0.4, '2': 0.6})
+  worth = {'1 0': 0.6, '2 0': 0.7, '1 1': 0.75, '2 1': 0.78, '2 2': 0.8}
+  good = profile(2, 2, name='good', accuracy=worth, epochs=3)
   demand = _demand(rate=rate, examples=40)
   offered = planner.choices([cheap, good], [1, 2], [AT_ONCE, NEVER])
   drawn = _streams(demand, requests=10, count=20)

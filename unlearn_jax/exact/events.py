@@ -212,8 +212,9 @@ class _Site:
       sum(self._counts[s][p] for p in self._stages[i][1]) for i, s in plan
     ]
     self._touched = [0] * profile.shards
-    at += profile.repair_seconds
-    self._seconds += profile.repair_seconds
+    before = profile.before_steps(len({shard for _, shard in plan}))
+    at += before
+    self._seconds += before
     if self._arrivals(at):
       return at  # old before anything was sent
     end, old = len(plan) - 1, None

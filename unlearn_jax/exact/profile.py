@@ -5,11 +5,24 @@ of another number of shards or slices it says nothing: that is another profile.
 """
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unlearn_jax import errors, registry
+
+
+def mixtures(shards: int, slices: int) -> list[tuple[int, ...]]:
+  """Depths that shards may serve at, deepest first, whichever shard it is."""
+  depths = range(slices, -1, -1)
+  found = itertools.combinations_with_replacement(depths, shards)
+  return [mixture for mixture in found if any(mixture)]
+
+
+def key(depths: Sequence[int]) -> str:
+  """What a mixture is called in a profile."""
+  return ' '.join(map(str, sorted(depths, reverse=True)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,10 +34,11 @@ class Profile:
     shards, slices, batch_size, epochs: of the recipe.
     examples: rows that it was measured on.
     step_seconds: [slices] of one step at depth 1, 2, ..
-    repair_seconds: from the call to the first step of a repair.
+    repair_seconds: from the call to the first step of a repair, of one shard.
+    shard_seconds: more than that for each further shard of the same repair.
     stage_bytes: [slices] on disk of one stage at depth 1, 2, ..
-    accuracy: [shards][slices] on the test split when 1, 2, .. shards answer,
-      all of them at depth 1, 2, ..
+    accuracy: on the test split, of all that may serve: '4 4 1 0' is of two
+      shards at depth 4, one at depth 1 and one that is dead.
     measured: the command, the machine, whatever else should be known.
   """
 
@@ -36,8 +50,9 @@ class Profile:
   examples: int
   step_seconds: Sequence[float]
   repair_seconds: float
+  shard_seconds: float
   stage_bytes: Sequence[float]
-  accuracy: Sequence[Sequence[float]]
+  accuracy: Mapping[str, float]
   measured: Any = ''
 
   def __post_init__(self):
@@ -46,16 +61,24 @@ class Profile:
       if not isinstance(value, int) or value < 1:
         raise self._wrong(f'{name} is a whole number >= 1, got {value!r}')
     for name in ('step_seconds', 'stage_bytes'):
-      self._check(name, getattr(self, name), above=0.0)
-    if not 0 <= self.repair_seconds < math.inf:
-      raise self._wrong(f'repair_seconds is >= 0, got {self.repair_seconds!r}')
-    if len(self.accuracy) != self.shards:
+      values = getattr(self, name)
+      if len(values) != self.slices:
+        raise self._wrong(
+          f'{name} is {self.slices} numbers, one a depth, got {list(values)}'
+        )
+      self._check_all(name, values, most=math.inf)
+    for name in ('repair_seconds', 'shard_seconds'):
+      value = getattr(self, name)
+      if not 0 <= value < math.inf:
+        raise self._wrong(f'{name} is >= 0, got {value!r}')
+    wanted = {key(depths) for depths in mixtures(self.shards, self.slices)}
+    differing = wanted ^ set(self.accuracy)
+    if differing:
       raise self._wrong(
-        f'accuracy has a row for 1 to {self.shards} shards, got '
-        f'{len(self.accuracy)} rows'
+        f'accuracy is of every mixture of depths, {len(wanted)} of them; wrong '
+        f'or missing: {sorted(differing)[:3]}'
       )
-    for row in self.accuracy:
-      self._check('accuracy', row, most=1.0)
+    self._check_all('accuracy', self.accuracy.values(), most=1.0)
 
   @classmethod
   def from_json(cls, values: Mapping[str, Any]) -> 'Profile':
@@ -71,27 +94,18 @@ class Profile:
     """That a stage of this depth trains."""
     return self.step_seconds[depth - 1] * self.steps(rows)
 
+  def before_steps(self, shards: int) -> float:
+    """Seconds that a repair of so many shards takes before its first step."""
+    return self.repair_seconds + (shards - 1) * self.shard_seconds
+
   def worth(self, depths: Sequence[int]) -> float | None:
-    """Expected accuracy when shards serve at `depths`; None: none answers.
+    """Accuracy when shards serve at `depths`; None: none of them does."""
+    return self.accuracy[key(depths)] if any(depths) else None
 
-    Only equal depths were measured; others are taken for the mean of these.
-    """
-    alive = [depth for depth in depths if depth]
-    if not alive:
-      return None
-    row = self.accuracy[len(alive) - 1]
-    return sum(row[depth - 1] for depth in alive) / len(alive)
-
-  def _check(self, name, values, above=-math.inf, most=math.inf) -> None:
-    right = len(values) == self.slices and all(
-      above < value <= most and math.isfinite(value) for value in values
-    )
-    if not right:
-      bounds = f'above {above}' if above > -math.inf else f'up to {most}'
-      raise self._wrong(
-        f'{name} is {self.slices} numbers {bounds}, one a depth, got '
-        f'{list(values)}'
-      )
+  def _check_all(self, name: str, values: Iterable[float], most: float) -> None:
+    wrong = [v for v in values if not 0 < v <= most or v == math.inf]
+    if wrong:
+      raise self._wrong(f'{name} is above 0 and up to {most}, got {wrong[:3]}')
 
   def _wrong(self, what: str) -> errors.ConfigError:
     return errors.ConfigError(f'profile {self.name!r}: {what}')
