@@ -7,7 +7,9 @@ r"""Every method against retraining, on the digits.
 class, three sets of each; 100 oracles a set judge, and 100 more give the floors.
 Every method has 8 trials of its settings, on other models and another set.
 Variants: `:sparse` asks what pruning first is worth, for the methods of the
-paper that claims it (Jia et al., 2023); `:smoke`, few of everything.
+paper that claims it (Jia et al., 2023); `:corrective`, whether bad data can be
+healed of which all or 30 % is known (Goel et al., 2024); `:smoke`, few of
+everything.
 """
 
 from unlearn_jax import fields
@@ -47,10 +49,27 @@ SPARSE = (
   'influence',
   'l1_sparse',
 )
+# Of bad data: a trigger, two classes with each other's label, permuted labels.
+CORRUPTIONS = {
+  'poison': {'kind': 'poison', 'count': 100, 'patch': {'value': 16}},
+  'swap': {'kind': 'swap', 'count': 80, 'classes': (3, 5)},
+  'noise': {'kind': 'shuffle_labels', 'count': 120},
+}
+CORRECTIVE = (
+  'finetune',
+  'neg_grad_plus',
+  'random_label',
+  'scrub',
+  'bad_teacher',
+  'unsir',
+  'ssd',
+  'potion',
+  'influence',
+)
 
 
 def get_config(variant=''):
-  fields.check_variant(variant, ['sparse', 'smoke'])
+  fields.check_variant(variant, ['sparse', 'corrective', 'smoke'])
   c = fields.benchmark_config()
   c.model = {'name': 'mlp', 'hidden': (64, 32), 'init': 'he'}
   c.optimizer = {'name': 'sgd', 'learning_rate': 0.1, 'momentum': 0.9}
@@ -79,6 +98,8 @@ def get_config(variant=''):
   if variant == 'sparse':
     c.methods = {name: {'name': name} for name in SPARSE}
     c.arenas = {'dense': {}, 'sparse': {'name': 'omp', 'sparsity': 0.95}}
+  if variant == 'corrective':
+    _of_bad_data(c)
   if variant == 'smoke':
     c.rows, c.control_rows, c.validation_rows, c.epochs = 150, 40, 150, 3
     c.models, c.few, c.tuning_models, c.trials = 6, 3, 4, 2
@@ -89,3 +110,32 @@ def get_config(variant=''):
       **{name: {'name': name} for name in ('finetune', 'ssd')},
     }
   return c.lock()
+
+
+def _of_bad_data(c):
+  """Each corruption twice, of which all is known and of which 30 % is."""
+  c.arenas = {
+    f'{name}, {percent} of 100 known': {
+      'corruption': {**harm, 'known': harm['count'] * percent // 100}
+    }
+    for name, harm in CORRUPTIONS.items()
+    for percent in (100, 30)
+  }
+  c.forget_sets = {'manipulated': {'kind': 'manipulated'}}
+  c.models, c.tuning_models, c.trials = 20, 5, 4
+  c.metrics = (
+    'accuracy',
+    'mia',
+    'gap',
+    'corrective',
+    'attack',
+    'confusion',
+    'klom',
+    'nomus',
+    'cost',
+  )
+  c.methods = {
+    'exact SISA': c.methods['exact SISA'],
+    **{name: {'name': name} for name in CORRECTIVE},
+    'retrain': c.methods['retrain'],
+  }

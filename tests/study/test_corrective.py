@@ -152,7 +152,8 @@ def test_a_trigger_works_on_originals_and_not_on_oracles(ran):
   assert rows['some known', 'do nothing', 'Acc_corr']['value'] < -20
   assert abs(rows['some known', 'do nothing', 'Acc_retain']['value']) < 20
   assert ('some known', 'do nothing', 'IC-ERR') not in rows
-  assert 'swap' in ran[0]['left out']['some known']['confusion']
+  out = ran[0]['left out']['some known']
+  assert out == 'confusion (is of the corruption swap)'
   assert {x['arena'] for x in ran[0]['leaderboard']} == {
     'all known',
     'some known',

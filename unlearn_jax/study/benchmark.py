@@ -21,6 +21,7 @@ from absl import logging
 from unlearn_jax import devices, errors, files, registry
 from unlearn_jax.study import (
   arena,
+  cases,
   corruption,
   exactly,
   forget_sets,
@@ -101,7 +102,7 @@ class _Study:
     for place in (*self._others, *self._others.values()):
       self._chooser(place).check(1)
     for name, place in self._places.items():
-      self.left_out[name] = panel.left_out(self._panel, place)
+      self.left_out[name] = _told(panel.left_out(self._panel, place))
     self.units = len(self.sets) * sum(
       len(self._named(place)) + 2 for place in self._others
     )
@@ -206,7 +207,7 @@ class _Study:
       files.write_json(path, found)
     return json.loads(path.read_bytes())
 
-  def _compare(self, place, each, label, case: panel.Case):
+  def _compare(self, place, each, label, case: cases.Case):
     if label == FRESH:
       return panel.judge(self._panel, case, case.fresh) if case.fresh else []
     if label == NOTHING:
@@ -238,7 +239,7 @@ class _Study:
       augment=place.ground.fleet.augment,
     )
 
-  def _case(self, place, kind, forget, first=0, count=None) -> panel.Case:
+  def _case(self, place, kind, forget, first=0, count=None) -> cases.Case:
     """Models from the `first`, their oracles, and the answers of both."""
     count = count or self._settings['models']
     unseen = place.harm.manipulated if kind == 'manipulated' else forget
@@ -248,7 +249,7 @@ class _Study:
     if self._settings['fresh_oracles'] and not first:
       fresh = place.models(subsets.ORACLE + count, count, unseen)
       fresh = place.evidence(fresh.params)
-    return panel.Case(
+    return cases.Case(
       place=place,
       forget=forget,
       unseen=unseen,
@@ -292,7 +293,7 @@ class _Study:
       'tuned', [self._facts(place, label), facts, like, max(draws)], tune
     )
 
-  def _tuning_case(self, place, each: str) -> panel.Case:
+  def _tuning_case(self, place, each: str) -> cases.Case:
     kind = self.sets[each]['kind']
     if (place, kind) not in self._cases:
       other = self._others[place]
@@ -301,6 +302,14 @@ class _Study:
         other, kind, forget, _TUNING, self._settings['tuning_models']
       )
     return self._cases[place, kind]
+
+
+def _told(reasons: Mapping[str, str]) -> str:
+  """`a, b (why); c (why)` of {what: why}."""
+  by = {
+    why: [n for n in reasons if reasons[n] == why] for why in reasons.values()
+  }
+  return '; '.join(f'{", ".join(names)} ({why})' for why, names in by.items())
 
 
 def _checked(of: dict[str, Any]) -> dict[str, Any]:

@@ -167,6 +167,7 @@ class _Study:
           'value': float(np.median(of_metric)),
         }
         for metric, of_metric in found.items()
+        if metric in null
       ]
     return rows
 
@@ -182,6 +183,7 @@ class _Study:
       self.sets[name],
       [name, label, count],
       {k: self._settings[k] for k in _INPUTS},
+      self._panel,
     ]
     path = self._folder / 'found' / f'{files.digest(facts)[:24]}.json'
     if path.exists():
@@ -190,13 +192,17 @@ class _Study:
     logging.info('forget set %s, leak %s', name, label)
     values: Values = {}
     for number in range(count):
-      for row in panel.judge(self._panel, *trial(number)):
+      found = panel.judge(self._panel, *trial(number))
+      for row in (row for row in found if 'value' in row):
         values.setdefault(row['metric'], []).append(float(row['value']))
         for beside in _BESIDE:
           if beside in row:
             metric = f'{row["metric"]}, {beside}'
             values.setdefault(metric, []).append(float(row[beside]))
       bar.update()
+    # Power is of all trials: a number that one of them does not have, such as
+    # retention where an oracle is never right, has none.
+    values = {name: of for name, of in values.items() if len(of) == count}
     files.make_folder(path.parent)
     files.write_json(path, values)
     return values
@@ -232,5 +238,4 @@ _INPUTS = (
   'few',
   'control_rows',
   'null_trials',
-  'metrics',
 )

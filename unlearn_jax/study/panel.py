@@ -1,24 +1,21 @@
 """The panel: how each metric looks at a case, and the rows it gives.
 
-A case is one forget set with its models and oracles. Metrics that only look at
-answers see all models; those that train or solve something see the first few.
-A row holds the value with its interval, what oracles score among each other,
-and whether the two can be told apart. Not all look at everything: there are no
-classes in a regression, and no trigger where nobody has poisoned.
+Metrics that only look at answers see all models of a case; those that train or
+solve something see the first few. A row holds the value with its interval, what
+oracles score among each other, and whether the two can be told apart. Not all
+look at everything: there are no classes in a regression, and no trigger where
+nobody has poisoned.
 """
 
-import dataclasses
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import logging
 
-from unlearn_jax import errors, keys, losses
+from unlearn_jax import errors, keys
 from unlearn_jax.fleet import fleet
 from unlearn_jax.metrics import (
   accuracy,
@@ -47,97 +44,11 @@ from unlearn_jax.metrics import (
 )
 from unlearn_jax.metrics import relearn as relearn_metric
 from unlearn_jax.metrics._words import Interval
-from unlearn_jax.study import arena, corruption, harm, relearn
+from unlearn_jax.study import arena, cases, corruption, harm, relearn
 from unlearn_jax.unlearners import _words
 
 _NETS = 5  # untrained, for ZRF
 Rows = list[dict[str, Any]]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Case:
-  """One forget set: what was trained with it, and what never saw it."""
-
-  place: arena.Arena
-  forget: np.ndarray
-  base: arena.Models
-  retraining: _words.Record  # what the oracles cost
-  original: arena.Evidence
-  oracles: arena.Evidence
-  fresh: arena.Evidence | None  # other oracles, for the floor
-  # Rows that oracles never saw, where they are more than the forget set: those
-  # that are as bad, and that nobody has found.
-  unseen: np.ndarray | None = None
-  _known: dict[Any, Any] = dataclasses.field(default_factory=dict)
-
-  @functools.cached_property
-  def splits(self) -> dict[str, np.ndarray]:
-    """Points of each split."""
-    return self.place.splits(self.forget, self.unseen)
-
-  @property
-  def loss(self) -> Callable[..., jax.Array]:
-    """The loss of the task, an example at a time."""
-    return losses.of_task(self.place.ground.train.task)
-
-  def labels(self, split: str) -> np.ndarray:
-    """Of the points of a split."""
-    return self.place.ground.y[self.splits[split]]
-
-  def truth(self, split: str) -> np.ndarray:
-    """The same before anybody has changed them."""
-    return self.place.truth[self.splits[split]]
-
-  def sides(self, found: arena.Evidence, split: str, few=False, of='logits'):
-    """What a metric compares on a split: its keyword arguments."""
-    limit = self.place.few if few else len(found.logits)
-    sides = {'unlearned': found, 'oracles': self.oracles}
-    if self.fresh is not None and found is not self.fresh:
-      sides['fresh'] = self.fresh
-    at = self.splits[split]
-    return {n: getattr(e, of)[:limit, at] for n, e in sides.items()}
-
-  def each(
-    self,
-    function: Callable[..., jax.Array],
-    found: arena.Evidence,
-    split: str,
-    few: bool = False,
-  ) -> dict[str, np.ndarray]:
-    """`function(logits, labels)` of each side, [models, points]."""
-    y, many = self.labels(split), _of_many(function)
-    logits = self.sides(found, split, few)
-
-    def of(name):
-      return np.asarray(many(logits[name], y))
-
-    return {
-      name: of(name)
-      if name == 'unlearned'
-      else self.once((function, split, len(logits[name]), name), of, name)
-      for name in logits
-    }
-
-  def once(self, key: Any, make: Callable[..., Any], *args: Any) -> Any:
-    """What is the same for every method of the case, made when first asked."""
-    if key not in self._known:
-      self._known[key] = make(*args)
-    return self._known[key]
-
-  def margins(self, found: arena.Evidence, split: str):
-    """Margins [models, points] of each side; of a regression its errors."""
-    of = losses.margin if self.place.classes else _residual
-    return self.each(of, found, split)
-
-
-def _residual(predictions, y):
-  """Prediction less target, the mean over outputs."""
-  return jnp.mean(predictions - y, axis=-1)
-
-
-@functools.lru_cache
-def _of_many(function):
-  return jax.jit(jax.vmap(function, (0, None)))
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
@@ -165,12 +76,12 @@ def left_out(names: Sequence[str], place: arena.Arena) -> dict[str, str]:
 
 def judge(
   names: Sequence[str],
-  case: Case,
+  case: cases.Case,
   found: arena.Evidence,
   record: _words.Record | None = None,
 ) -> Rows:
   """Rows of models that were unlearned, or of any others."""
-  look = _Look(case, found, record)
+  look = cases.Look(case, found, record)
   out = left_out(names, case.place)
   able = [
     name
@@ -191,88 +102,15 @@ def judge(
   return rows
 
 
-def distance(case: Case, found: arena.Evidence) -> float:
+def distance(case: cases.Case, found: arena.Evidence) -> float:
   """The average gap alone: what settings are chosen by."""
-  look = _Look(case, found, None)
+  look = cases.Look(case, found, None)
   if not case.place.classes:
     return look.errors.value.value
   return gap.make()(**look.panels).value.value
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Look:
-  """One candidate in a case; what several metrics need is computed once."""
-
-  case: Case
-  found: arena.Evidence
-  record: _words.Record | None
-
-  @functools.cached_property
-  def attack(self) -> mia_svc.Efficacy:
-    """MIA efficacy of the first few models."""
-    each = {
-      split: self.case.sides(self.found, split, few=True)
-      for split in ('retain', 'test', 'forget')
-    }
-    sides = next(iter(each.values())).keys()
-    return mia_svc.make()(
-      labels=mia_svc.Splits(*map(self.case.labels, each)),
-      **{n: mia_svc.Splits(*(e[n] for e in each.values())) for n in sides},
-    )
-
-  @functools.cached_property
-  def logistic(self) -> mia_logistic.Attack:
-    """The attack on the loss of the first few models."""
-    of = {
-      split: self.case.each(self.case.loss, self.found, split, few=True)
-      for split in ('forget', 'test')
-    }
-    return mia_logistic.make()(
-      **{
-        n: mia_logistic.Losses(*(e[n] for e in of.values())) for n in of['test']
-      }
-    )
-
-  @functools.cached_property
-  def errors(self) -> error_gap.ErrorGap:
-    """Of a regression."""
-    splits = error_gap.Outputs._fields
-    return error_gap.make()(
-      **self.of_splits(error_gap.Outputs, *splits),
-      targets=error_gap.Targets(*map(self.case.labels, splits)),
-    )
-
-  def of_splits(self, outputs, *splits: str) -> dict[str, Any]:
-    """What a metric compares on some splits: its tuple of them, each side."""
-    each = [self.case.sides(self.found, split) for split in splits]
-    return {side: outputs(*(e[side] for e in each)) for side in each[0]}
-
-  @functools.cached_property
-  def panels(self) -> dict[str, np.ndarray]:
-    """UA, MIA, RA and TA of the first few models, [models, 4] each side."""
-    sides = {'unlearned': self.attack.unlearned, 'oracles': self.attack.oracles}
-    columns = {}
-    for split in ('forget', 'retain', 'test'):
-      y = self.case.labels(split)
-      logits = self.case.sides(self.found, split, few=True)
-      columns[split] = {
-        n: 100 * np.mean(np.argmax(logits[n], -1) == y, axis=1) for n in sides
-      }
-    return {
-      n: np.stack(
-        [
-          100 - columns['forget'][n],
-          mia,
-          columns['retain'][n],
-          columns['test'][n],
-        ],
-        axis=1,
-      )
-      for n, mia in sides.items()
-    }
-
-
-def _accuracy(look: _Look) -> Rows:
+def _accuracy(look: cases.Look) -> Rows:
   rows = []
   for name, split in (('UA', 'forget'), ('RA', 'retain'), ('TA', 'test')):
     metric = accuracy.make(wrong=split == 'forget')
@@ -288,7 +126,7 @@ def _accuracy(look: _Look) -> Rows:
   return rows
 
 
-def _parts(case: Case) -> np.ndarray:
+def _parts(case: cases.Case) -> np.ndarray:
   """The part of each class's training examples that is forgotten."""
   y = case.place.ground.y
   classes = case.oracles.logits.shape[-1]
@@ -299,11 +137,11 @@ def _parts(case: Case) -> np.ndarray:
   return gone / np.maximum(every, 1)
 
 
-def _mia(look: _Look) -> Rows:
+def _mia(look: cases.Look) -> Rows:
   return [_row('MIA', look.attack, mia_svc.IDEAL)]
 
 
-def _attacks(look: _Look) -> Rows:
+def _attacks(look: cases.Look) -> Rows:
   """On the loss, and on ratios to models that never saw the example."""
   case, found = look.case, look.found
   rows = [_row('logistic MIA', look.logistic, mia_logistic.IDEAL)]
@@ -324,7 +162,7 @@ def _attacks(look: _Look) -> Rows:
   return rows
 
 
-def _epsilon(look: _Look) -> Rows:
+def _epsilon(look: cases.Look) -> Rows:
   found = epsilon.make(resamples=_RESAMPLES)(
     **look.case.margins(look.found, 'forget')
   )
@@ -332,24 +170,37 @@ def _epsilon(look: _Look) -> Rows:
   return [row | {'relative': found.relative, 'undefined': found.undefined}]
 
 
-def _gap(look: _Look) -> Rows:
+def _gap(look: cases.Look) -> Rows:
+  if not look.case.place.classes:
+    return _errors(look)
   return [_row('gap', gap.make()(**look.panels), gap.IDEAL)]
 
 
-def _tow(look: _Look) -> Rows:
+def _errors(look: cases.Look) -> Rows:
+  found = look.errors
+  return [
+    _row('gap', found, error_gap.IDEAL),
+    *(
+      _row(f'MAE {split}', of, error_gap.IDEAL)
+      for split, of in found.errors.items()
+    ),
+  ]
+
+
+def _tow(look: cases.Look) -> Rows:
   found = tow.make()(**look.panels)
   return [_row('ToW', found, tow.IDEAL), _row('ToW-MIA', found.mia, tow.IDEAL)]
 
 
-def _retention(look: _Look) -> Rows:
+def _retention(look: cases.Look) -> Rows:
   found = retention.make()(**look.panels)
   row = _row('RetDev', found, retention.IDEAL)
   return [row | {'retention': {n: i.value for n, i in found.retention.items()}}]
 
 
-def _nomus(look: _Look) -> Rows:
+def _nomus(look: cases.Look) -> Rows:
   """Scores that ignore the oracle, beside what it scores itself."""
-  original = _Look(look.case, look.case.original, None)
+  original = cases.Look(look.case, look.case.original, None)
   found = nomus.make()(
     **{side: _scored(look, side) for side in look.panels},
     original=look.case.once('scored', _scored, original, 'unlearned'),
@@ -366,14 +217,14 @@ def _nomus(look: _Look) -> Rows:
   return rows
 
 
-def _scored(look: _Look, side: str) -> np.ndarray:
+def _scored(look: cases.Look, side: str) -> np.ndarray:
   """Accuracies on the three splits, and that of the attack on the loss."""
   unright, _, retain, test = look.panels[side].T
   attack = getattr(look.logistic.difference, side)
   return np.stack([100 - unright, retain, test, attack], axis=1)
 
 
-def _klom(look: _Look) -> Rows:
+def _klom(look: cases.Look) -> Rows:
   metric, rows = klom.make(resamples=_RESAMPLES), []
   for split in arena.SPLITS:
     margins = look.case.margins(look.found, split)
@@ -388,13 +239,13 @@ def _klom(look: _Look) -> Rows:
   return rows
 
 
-def _game(look: _Look) -> Rows:
+def _game(look: cases.Look) -> Rows:
   metric = retrained_game.make(resamples=_RESAMPLES)
   found = metric(**look.case.margins(look.found, 'forget'))
   return [_row('told apart', found, retrained_game.IDEAL)]
 
 
-def _divergences(look: _Look) -> Rows:
+def _divergences(look: cases.Look) -> Rows:
   sides = look.case.sides(look.found, 'forget')
   return [
     _row(name, metric.make()(**sides), metric.IDEAL)
@@ -406,7 +257,7 @@ def _divergences(look: _Look) -> Rows:
   ]
 
 
-def _zrf(look: _Look) -> Rows:
+def _zrf(look: cases.Look) -> Rows:
   case = look.case
   found = zrf.make()(
     **case.sides(look.found, 'forget'),
@@ -415,7 +266,7 @@ def _zrf(look: _Look) -> Rows:
   return [_row('ZRF', found, zrf.IDEAL)]
 
 
-def _untrained(case: Case) -> np.ndarray:
+def _untrained(case: cases.Case) -> np.ndarray:
   """Logits of nets that learned nothing, on the forget set."""
   ground = case.place.ground
   model, x = ground.fleet.model, ground.x[case.forget]
@@ -425,7 +276,7 @@ def _untrained(case: Case) -> np.ndarray:
   return fleet.outputs(model, nets, x)
 
 
-def _features(look: _Look) -> Rows:
+def _features(look: cases.Look) -> Rows:
   rows, case = [], look.case
   for split in ('forget', 'test'):
     sides = case.sides(look.found, split, few=True, of='features')
@@ -441,18 +292,7 @@ def _features(look: _Look) -> Rows:
   return [*rows, _row('k-NN', found, knn.IDEAL)]
 
 
-def _errors(look: _Look) -> Rows:
-  found = look.errors
-  return [
-    _row('gap', found, error_gap.IDEAL),
-    *(
-      _row(f'MAE {split}', of, error_gap.IDEAL)
-      for split, of in found.errors.items()
-    ),
-  ]
-
-
-def _wasserstein(look: _Look) -> Rows:
+def _wasserstein(look: cases.Look) -> Rows:
   case = look.case
   found = wasserstein.make()(
     **case.sides(look.found, 'forget'), targets=case.place.ground.y
@@ -460,7 +300,7 @@ def _wasserstein(look: _Look) -> Rows:
   return [_row('W1 forget', found, wasserstein.IDEAL)]
 
 
-def _corrective(look: _Look) -> Rows:
+def _corrective(look: cases.Look) -> Rows:
   found = corrective.make()(
     **look.of_splits(corrective.Outputs, *harm.PARTS),
     labels=corrective.Labels(*map(look.case.truth, harm.PARTS)),
@@ -471,7 +311,7 @@ def _corrective(look: _Look) -> Rows:
   ]
 
 
-def _attack(look: _Look) -> Rows:
+def _attack(look: cases.Look) -> Rows:
   """Without SA, which is TA: what is tested is clean."""
   parts, of_harm = ('affected', 'test'), look.case.place.harm
   found = attack_success.make()(
@@ -482,7 +322,7 @@ def _attack(look: _Look) -> Rows:
   return [_row('ASR', found, attack_success.IDEAL)]
 
 
-def _confusion(look: _Look) -> Rows:
+def _confusion(look: cases.Look) -> Rows:
   parts = ('test', 'forget')
   found = confusion.make()(
     **look.of_splits(confusion.Outputs, *parts),
@@ -495,7 +335,7 @@ def _confusion(look: _Look) -> Rows:
   ]
 
 
-def _relearn(look: _Look) -> Rows:
+def _relearn(look: cases.Look) -> Rows:
   case = look.case
   curves = {
     'unlearned': _curves(case, look.found),
@@ -509,7 +349,7 @@ def _relearn(look: _Look) -> Rows:
   return [row]
 
 
-def _curves(case: Case, evidence: arena.Evidence):
+def _curves(case: cases.Case, evidence: arena.Evidence):
   place = case.place
   few = jax.tree.map(lambda leaf: leaf[: place.few], evidence.params)
   return relearn.curves(
@@ -524,7 +364,7 @@ def _curves(case: Case, evidence: arena.Evidence):
   )
 
 
-def _distance(look: _Look) -> Rows:
+def _distance(look: cases.Look) -> Rows:
   sides = {'unlearned': look.found, 'oracles': look.case.oracles}
   few = look.case.place.few
   params = {
@@ -533,7 +373,7 @@ def _distance(look: _Look) -> Rows:
   return [_row('distance', verification.make()(**params), verification.IDEAL)]
 
 
-def _cost(look: _Look) -> Rows:
+def _cost(look: cases.Look) -> Rows:
   """Seconds and gradients as parts of those of retraining."""
   if look.record is None:
     return []
@@ -561,7 +401,6 @@ _OF_ENSEMBLES = ('klom', 'game', 'epsilon')
 _OF_CLASSES = (
   'accuracy',
   'mia',
-  'gap',
   'tow',
   'retention',
   'nomus',
@@ -571,18 +410,17 @@ _OF_CLASSES = (
   'attack',
   'confusion',
 )
-_OF_NUMBERS = ('errors', 'wasserstein')
+_OF_NUMBERS = ('wasserstein',)
 _OF_HARM = {
   'corrective': tuple(corruption.KINDS),
   'attack': ('poison',),
   'confusion': ('swap',),
 }
-_PANEL: Mapping[str, Callable[[_Look], Rows]] = {
+_PANEL: Mapping[str, Callable[[cases.Look], Rows]] = {
   'accuracy': _accuracy,
   'mia': _mia,
   'attacks': _attacks,
   'gap': _gap,
-  'errors': _errors,
   'wasserstein': _wasserstein,
   'corrective': _corrective,
   'attack': _attack,

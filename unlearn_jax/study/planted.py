@@ -12,7 +12,7 @@ were edited; both edits are of the same originals.
 import numpy as np
 
 from unlearn_jax import errors, keys, trees, types
-from unlearn_jax.study import arena, panel, subsets
+from unlearn_jax.study import arena, cases, subsets
 from unlearn_jax.unlearners import _words
 
 EDITS = ('head bias', 'head column')
@@ -61,8 +61,8 @@ class Trials:
     case = self._case(trial, original)
     return case, self._place.evidence(edited)
 
-  def _case(self, number: int, original=None) -> panel.Case:
-    return panel.Case(
+  def _case(self, number: int, original=None) -> cases.Case:
+    return cases.Case(
       place=self._place,
       forget=self._forget,
       base=self._base,
