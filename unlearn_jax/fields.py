@@ -201,6 +201,39 @@ def leaks_config() -> ConfigDict:
   return c
 
 
+def plan_config() -> ConfigDict:
+  """Every field of the planner and of serving under load (`study/live.py`)."""
+  c = ConfigDict()
+  c.study = 'plan'
+  # Layouts as `measure.py` found them: nothing is said about any other.
+  c.profiles = []
+  c.examples = 10_000
+  c.rates = (100.0,)  # requests a day; a proposal for each
+  # Who asks: shares of the units that may ask and of the requests, and the rows
+  # that leave with one.
+  c.groups = [{'units': 1.0, 'requests': 1.0, 'rows': 1}]
+  # The least that is promised; each a mean over time, from 0 to 1.
+  c.accuracy = 0.0  # while something serves
+  c.depth = 0.0  # live slices of all slices
+  c.availability = 0.0  # time in which some shard serves
+  # What may be chosen: orders a shard, and hours between repairs.
+  c.budgets = (1, 2, 4)
+  c.windows = (1.0, 24.0)
+  c.requests = 100  # of a stream
+  c.streams = 20
+  c.seed = 0
+  # What is compared, by name: {'profile', 'budget', 'policy', 'hours'}.
+  c.lines = {}
+  c.live = ConfigDict(
+    {'rates': (100.0,), 'requests': 1000, 'streams': 20, 'bins': 40}
+  )
+  # The run of a real, tiny system; no seeds: none.
+  c.real = ConfigDict(
+    {'recipe': {}, 'requests': 50, 'batches': (1, 5), 'seeds': ()}
+  )
+  return c
+
+
 def check_variant(variant: str, allowed: Sequence[str]) -> None:
   """Refuses a `config.py:variant` that the config does not have."""
   if variant and variant not in allowed:

@@ -67,7 +67,7 @@ class Level:
   def met_by(self, row: Mapping[str, Any]) -> bool:
     """Whether it is kept even at the low end of the intervals."""
     return all(
-      row[name]['low'] >= least
+      float(row[name]['low']) >= least
       for name, least in dataclasses.asdict(self).items()
     )
 
@@ -217,12 +217,12 @@ _GOOD = ('accuracy', 'depth', 'availability')
 
 
 def _price(row) -> tuple[float, float]:
-  cost = _mean(row, 'hours_a_served_request')
+  cost = float(row['hours_a_served_request']['mean'])
   return (cost if np.isfinite(cost) else np.inf), row['bytes']
 
 
 def _mean(row, name: str) -> float:
-  value = row[name]['mean']
+  value = float(row[name]['mean'])  # of JSON it may be a word
   return value if np.isfinite(value) else -np.inf
 
 

@@ -7,7 +7,9 @@ from unlearn_jax import errors, files
 from unlearn_jax.study.report import (
   html,
   of_benchmark,
+  of_live,
   of_matching,
+  of_plan,
   of_system,
   png,
   provenance,
@@ -44,13 +46,17 @@ def _document(folder: pathlib.Path) -> tuple[str, Document]:
     of = {'benchmark': of_benchmark, 'matching': of_matching}
     errors.check_choice('study', study, tuple(of))
     return study, of[study].document(folder, summary)
+  for kind, of_kind in (('live', of_live), ('plan', of_plan)):
+    if (folder / f'{kind}.json').exists():
+      summary = provenance.read(folder / f'{kind}.json')
+      return kind, of_kind.document(folder, summary)
   for home in (folder, folder / 'system'):
     if (home / 'system.json').exists():
       return 'system', of_system.document(home, folder)
   raise errors.WorkdirError(
     f'{folder} holds nothing to report: looked for benchmark.json (of '
-    'benchmark.py), system.json (of train.py) and system/system.json (of '
-    'quickstart.py)'
+    'benchmark.py), live.json (of live.py), plan.json (of plan.py), system.json '
+    '(of train.py) and system/system.json (of quickstart.py)'
   )
 
 
