@@ -207,12 +207,12 @@ def test_latest_reads_numbers_as_numbers(tmp_path):
 # Replaces a checkpoint and kills itself when the named function is called on
 # the named path: no cleanup runs.
 _KILLED = """
-  import os, shutil, signal, sys
+  import os, signal, sys
   import numpy as np
   from unlearn_jax import checkpoints, files
   path, owner, name, at, suffix = sys.argv[1:]
-  modules = {'checkpoints': checkpoints, 'files': files}
-  owner = {'os': os, 'shutil': shutil, **modules}[owner]
+  owners = {'checkpoints': checkpoints, 'files': files, 'disk': files.disk}
+  owner = owners[owner]
   checkpoints.save(path, {'x': np.zeros(2)}, {'number': 1})
   real = getattr(owner, name)
   def killed(*args, **kwargs):
@@ -229,10 +229,10 @@ _KILLED = """
   [
     (('checkpoints', '_write_seal', 0, '.new-checkpoint'), ['a', 'new'], 1),
     (('files', 'sync_tree', 0, '.new-checkpoint'), ['a', 'new'], 1),
-    (('os', 'rename', 1, '.old-checkpoint'), ['a', 'new'], 1),
-    (('os', 'rename', 1, '/a'), ['new', 'old'], 1),
-    (('files', 'sync', 0, 'replaced'), ['a', 'old'], 2),
-    (('shutil', 'rmtree', 0, '.old-checkpoint'), ['a', 'old'], 2),
+    (('disk', 'rename', 1, '.old-checkpoint'), ['a', 'new'], 1),
+    (('disk', 'rename', 1, '/a'), ['new', 'old'], 1),
+    (('disk', 'sync', 0, 'replaced'), ['a', 'old'], 2),
+    (('files', 'remove_tree', 0, '.old-checkpoint'), ['a', 'old'], 2),
   ],
 )
 def test_killed_in_the_middle_one_of_the_two_is_whole(

@@ -20,7 +20,6 @@ import os
 import pathlib
 import re
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,7 +31,7 @@ from unlearn_jax import errors, files, trees
 _FORMAT = 1
 _SEAL = 'checkpoint.json'
 _ARRAYS = 'arrays'
-_NEW, _OLD = '.new-checkpoint', '.old-checkpoint'
+_NEW, _OLD, _GONE = '.new-checkpoint', '.old-checkpoint', '.gone-checkpoint'
 _ORBAX = re.compile(r'[\\/]orbax[\\/]checkpoint[\\/]')
 
 Path = str | os.PathLike
@@ -68,14 +67,15 @@ def save(
   with _naming(path, 'save'):
     files.make_folder(path.parent)
     try:
-      fresh.mkdir()
+      files.disk.mkdir(fresh)
       _write_arrays(fresh, leaves)
       digest = trees.digest(leaves)
       _write_seal(fresh, leaves, digest, meta)
       files.sync_tree(fresh)
       _put_in_place(fresh, path)
     except BaseException:
-      shutil.rmtree(fresh, ignore_errors=True)  # Else `sweep` finds it.
+      with contextlib.suppress(OSError):  # Then `sweep` finds it.
+        files.remove_tree(fresh)
       raise
   return digest
 
@@ -111,6 +111,24 @@ def load_meta(path: Path) -> dict[str, Any]:
     return _read_seal(path)['meta']
 
 
+def seal(path: Path) -> str:
+  """The digest of everything about a checkpoint, its files included."""
+  path = _absolute(path)
+  with _naming(path, 'load'):
+    return files.digest(_read_seal(path))
+
+
+def remove(path: Path) -> None:
+  """Makes a checkpoint, or what is left of one, not exist; durably."""
+  path = _absolute(path)
+  gone = _aside(path, _GONE)
+  with _naming(path, 'remove'):
+    files.disk.rename(path, gone)  # at once: half of one is never found
+    files.disk.sync(path.parent)
+    files.remove_tree(gone)
+    files.disk.sync(path.parent)
+
+
 def exists(path: Path) -> bool:
   """Whether a finished checkpoint stands at `path`; `load` says if sound."""
   return (_absolute(path) / _SEAL).is_file()
@@ -124,7 +142,7 @@ def latest(folder: Path) -> pathlib.Path | None:
   found = (
     path
     for path in folder.iterdir()
-    if exists(path) and path.suffix not in (_NEW, _OLD)
+    if exists(path) and path.suffix not in (_NEW, _OLD, _GONE)
   )
   return max(found, key=_natural, default=None)
 
@@ -140,23 +158,27 @@ def sweep(folder: Path) -> list[pathlib.Path]:
   with _naming(folder, 'sweep'):
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
       if path.suffix == _OLD and not _home(path).exists():
-        os.rename(path, _home(path))
-      elif path.suffix in (_NEW, _OLD):
-        shutil.rmtree(path)
+        files.disk.rename(path, _home(path))
+      elif path.suffix in (_NEW, _OLD, _GONE):
+        files.remove_tree(path)
         removed.append(path)
     if folder.is_dir():
-      files.sync(folder)
+      files.disk.sync(folder)
   return removed
 
 
 def _write_arrays(folder: pathlib.Path, leaves: dict[str, np.ndarray]) -> None:
   stored = {name: leaf for name, leaf in leaves.items() if leaf.size}
   if not stored:  # Orbax refuses empty trees and arrays; the seal knows them.
-    (folder / _ARRAYS).mkdir()
+    files.disk.mkdir(folder / _ARRAYS)
     return
+  files.disk.run('arrays', lambda: _save_arrays(folder / _ARRAYS, stored))
+
+
+def _save_arrays(folder: pathlib.Path, stored: dict[str, np.ndarray]) -> None:
   ocp = _orbax()
   with _checkpointer() as checkpointer:
-    checkpointer.save(folder / _ARRAYS, args=ocp.args.StandardSave(stored))
+    checkpointer.save(folder, args=ocp.args.StandardSave(stored))
 
 
 def _read_arrays(
@@ -198,7 +220,8 @@ def _write_seal(
     'meta': meta,
   }
   seal['seal'] = files.digest(seal)
-  (folder / _SEAL).write_text(json.dumps(seal, indent=1) + '\n')
+  text = json.dumps(seal, indent=1) + '\n'
+  files.disk.write(folder / _SEAL, text.encode())
 
 
 def _read_seal(path: pathlib.Path) -> dict[str, Any]:
@@ -249,11 +272,11 @@ def _put_in_place(fresh: pathlib.Path, path: pathlib.Path) -> None:
   old = None
   if os.path.lexists(path):
     old = _aside(path, _OLD)
-    os.rename(path, old)
-  os.rename(fresh, path)
-  files.sync(path.parent)
+    files.disk.rename(path, old)
+  files.disk.rename(fresh, path)
+  files.disk.sync(path.parent)
   if old:
-    shutil.rmtree(old)
+    files.remove_tree(old)
 
 
 def _fit(path: pathlib.Path, leaves: dict[str, np.ndarray], like: Any) -> Any:

@@ -239,6 +239,10 @@ class OfLead:
 
     return call
 
+  def held(self) -> Any:
+    """The object itself, for the lead alone, inside `from_lead`."""
+    return self._held
+
   def close(self) -> None:
     if self._held is not None:
       self._held.close()

@@ -48,6 +48,18 @@ class WorkdirError(UnlearnError, RuntimeError):
   """A work directory that cannot be used for this run."""
 
 
+class LedgerError(WorkdirError):
+  """A ledger that is damaged, rolled back, or cannot be written."""
+
+
+class FencedOut(LedgerError):
+  """A writer that another one has taken over from."""
+
+
+class RequestConflict(UnlearnError, ValueError):
+  """The name of an earlier request that asked for something else."""
+
+
 class TrainingDiverged(UnlearnError, RuntimeError):
   """A loss or parameter stopped being finite."""
 

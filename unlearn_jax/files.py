@@ -13,7 +13,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -21,6 +21,45 @@ import numpy as np
 from absl import logging
 
 Path = str | os.PathLike
+
+
+class Disk:
+  """Every call of this package that changes what is on a disk.
+
+  One place, so that tests can let any of them fail, or lose what was not synced.
+  """
+
+  def mkdir(self, path: Path) -> None:
+    os.mkdir(path)
+
+  def write(self, path: Path, content: bytes) -> None:
+    with open(path, 'wb') as file:
+      file.write(content)
+
+  def sync(self, path: Path) -> None:
+    """Makes a file durable, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+      os.fsync(handle)
+    finally:
+      os.close(handle)
+
+  def rename(self, old: Path, new: Path) -> None:
+    os.replace(old, new)
+
+  def unlink(self, path: Path) -> None:
+    os.unlink(path)
+
+  def rmdir(self, path: Path) -> None:
+    os.rmdir(path)
+
+  def run(self, what: str, act: Callable[[], Any]) -> Any:
+    """A commit of Orbax or of SQLite, whose own calls are not ours."""
+    del what
+    return act()
+
+
+disk = Disk()
 # As JSON writes them where it may; `float` reads them back.
 NOT_FINITE = {'nan': 'NaN', 'inf': 'Infinity', '-inf': '-Infinity'}
 
@@ -28,26 +67,30 @@ NOT_FINITE = {'nan': 'NaN', 'inf': 'Infinity', '-inf': '-Infinity'}
 def make_folder(folder: pathlib.Path) -> None:
   """Like `mkdir -p`, and each new name is durable in its parent."""
   missing = [p for p in (folder, *folder.parents) if not p.exists()]
-  folder.mkdir(parents=True, exist_ok=True)
-  for new in missing:
-    sync(new.parent)
+  for new in reversed(missing):
+    with contextlib.suppress(FileExistsError):  # by another process, just now
+      disk.mkdir(new)
+    disk.sync(new.parent)
 
 
 def sync_tree(folder: pathlib.Path) -> None:
   """Makes every file and every name below `folder` durable, itself last."""
   for root, _, names in os.walk(folder, topdown=False):
     for name in names:
-      sync(os.path.join(root, name))
-    sync(root)
+      disk.sync(os.path.join(root, name))
+    disk.sync(root)
 
 
-def sync(path: Path) -> None:
-  """Makes a file durable, or the names in a folder."""
-  handle = os.open(path, os.O_RDONLY)
-  try:
-    os.fsync(handle)
-  finally:
-    os.close(handle)
+def remove_tree(folder: pathlib.Path) -> None:
+  """Removes a folder and all below; links in it, not what they point to."""
+  for root, folders, names in os.walk(folder, topdown=False):
+    for name in (*names, *folders):
+      path = os.path.join(root, name)
+      if os.path.isdir(path) and not os.path.islink(path):
+        disk.rmdir(path)
+      else:
+        disk.unlink(path)
+  disk.rmdir(folder)
 
 
 @contextlib.contextmanager
@@ -70,13 +113,14 @@ def replace(path: pathlib.Path, content: bytes) -> None:
   """Makes `content` what `path` holds, whole or not at all, and durable."""
   new = path.with_name(f'.{path.name}.new')
   try:
-    new.write_bytes(content)
-    sync(new)
-    os.replace(new, path)
+    disk.write(new, content)
+    disk.sync(new)
+    disk.rename(new, path)
   except OSError:
-    new.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the first error is the one to tell
+      disk.unlink(new)
     raise
-  sync(path.parent)
+  disk.sync(path.parent)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

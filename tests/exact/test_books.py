@@ -1,6 +1,7 @@
 """Records, store and ledger, kept fast: the answers of the slow, plain way."""
 
 import hashlib
+import hmac
 
 import numpy as np
 import pytest
@@ -15,20 +16,24 @@ SALT = b's' * 32
 
 
 def _plain_root(examples):
+  """Of (id, owner, content), by lists."""
+
   def sha(*parts):
     return hashlib.sha256(b''.join(parts)).digest()
 
-  def name(i):
-    if isinstance(i, str):
-      return b's' + len(i.encode()).to_bytes(8, 'big') + i.encode()
-    return b'i' + i.to_bytes(8, 'big', signed=True)
+  def token(name):
+    return hmac.new(SALT, repr(('id', name)).encode(), 'sha256').digest()
 
-  level = sorted(sha(b'leaf', SALT, name(i), c) for i, c in examples)
+  level = [
+    sha(b'leaf', name, sha(b'seal', SALT, content, repr(owner).encode()))
+    for name, owner, content in sorted((token(i), o, c) for i, o, c in examples)
+  ]
+  count = len(level).to_bytes(8, 'big')
   while len(level) > 1:
     odd = level[len(level) - len(level) % 2 :]
     halves = zip(level[::2], level[1::2], strict=False)
     level = [sha(b'node', left, right) for left, right in halves] + odd
-  return level[0] if level else sha(b'empty')
+  return sha(b'root', count, level[0] if level else sha(b'empty'))
 
 
 @pytest.mark.parametrize('texts', [False, True])
@@ -46,7 +51,7 @@ def test_roots_are_those_of_the_survivors_in_any_order(n, texts):
         here = (records.shard == shard) & (records.slice == part)
         left = np.flatnonzero(here & records.alive)
         assert root == _plain_root(
-          [(ids[i].item(), contents[i].tobytes()) for i in left]
+          [(ids[i].item(), ids[i].item(), contents[i].tobytes()) for i in left]
         )
     leaving = rng.permutation(n)[: n // 3]
     places = zip(records.shard[leaving], records.slice[leaving], strict=True)
@@ -84,8 +89,12 @@ def test_the_store_sees_what_comes_and_goes(tmp_path):
 def test_the_ledger_knows_many_deleted_ids_at_once(tmp_path):
   ledger = ledger_lib.Ledger(tmp_path / 'ledger', SALT, create=True)
   ids = np.arange(1203)
-  ledger.admit(ids, ids, np.zeros((len(ids), 32), np.uint8))
-  ledger.delete(range(0, 1203, 2))
+  ledger.admit(ids, ids, np.zeros((len(ids), 32), np.uint8), {})
+  gone = list(range(0, 1203, 2))
+  places = [(0, 0)] * len(gone)
+  request = ledger_lib.Deletion(gone, places, [], None, b'', {})
+  assert ledger.delete([request], {}) == [2]
+  ledger.check()
   asked = [*range(1203), 0, 5000]
   expected = [i % 2 == 0 and i < 1203 for i in asked]
   assert ledger.was_deleted(asked).tolist() == expected

@@ -8,6 +8,7 @@ is said, not hoped away.
 """
 
 import dataclasses
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,9 +22,16 @@ from unlearn_jax.exact import records as records_lib
 from unlearn_jax.exact import stages
 from unlearn_jax.exact import store as store_lib
 
-LEVELS = ('E1', 'E2')
+LEVELS = ('E1', 'E2', 'E3')
 # Why a stage does not pass; each a field of the report.
-PROBLEMS = ('missing', 'damaged', 'other_name', 'different', 'incomparable')
+PROBLEMS = (
+  'missing',
+  'damaged',
+  'other_name',
+  'different',
+  'incomparable',
+  'residue',
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,10 +46,11 @@ class Report:
   missing: tuple[str, ...]  # should exist and do not
   other_name: tuple[str, ...]  # not what the clean data would make
   incomparable: tuple[str, ...]  # made under another fingerprint
+  residue: tuple[str, ...]  # what may depend on somebody who was deleted
 
   @property
   def passed(self) -> bool:
-    return self.equal == self.checked > 0
+    return self.equal == self.checked > 0 and not self.residue
 
 
 def audit(
@@ -55,6 +64,8 @@ def audit(
   store: store_lib.Store,
   names: Mapping[stages.Stage, str],
   report: Callable[[int, int], None] | None = None,
+  residue: Sequence[str] = (),
+  sample: int | None = None,
 ) -> Report:
   """Rebuilds `wanted` from `data` alone.
 
@@ -69,7 +80,12 @@ def audit(
     names: what the system calls its stages.
     report: is told after each stage how many rows stages have passed over, and
       of how many.
+    residue: what was found beside the stages.
+    sample: rebuild only so many of `wanted`, which nobody can foresee, each
+      from the stored one that it goes on from.
   """
+  if sample is not None:
+    wanted = _drawn(wanted, sample)
   records = records_lib.Records(
     recipe, salt, data.ids, data.owners, data.content_digests()
   )
@@ -94,7 +110,8 @@ def audit(
     except errors.CheckpointError as error:
       logging.error('%s', error)
       return 'damaged'
-    # What stands on another machine's work has other bits for that reason.
+    # What stands on another machine's work has other bits for that reason;
+    # not where that work itself was gone on from.
     if outcome.get(stage.parent) == 'incomparable' or not _alike(
       then, made.fingerprint
     ):
@@ -107,7 +124,15 @@ def audit(
   builder = builder_lib.Builder(
     program, records, data, capacity=program_lib.capacity_for(largest)
   )
-  builder.build(wanted, lambda stage: None, compare)
+
+  def stored(stage):
+    """What a drawn stage goes on from."""
+    params = program.start(stage.shard).params
+    if stage.parent is not None and recipe.strategy == 's3t':
+      params = stored(stage.parent).params
+    return program.restore(stage, params, store.load(names[stage]))
+
+  builder.build(wanted, stored, compare)
 
   def with_outcome(kind):
     return tuple(str(s) for s in wanted if outcome[s] == kind)
@@ -116,7 +141,8 @@ def audit(
     level=level,
     checked=len(wanted),
     equal=len(with_outcome('equal')),
-    **{problem: with_outcome(problem) for problem in PROBLEMS},
+    residue=tuple(residue),
+    **{problem: with_outcome(problem) for problem in PROBLEMS[:-1]},
   )
 
 
@@ -132,6 +158,17 @@ def foreign(
     if stage.parent in found or not _alike(made[stage], here):
       found.append(stage)
   return found
+
+
+def _drawn(
+  wanted: Sequence[stages.Stage], sample: int
+) -> tuple[stages.Stage, ...]:
+  if type(sample) is not int or not 1 <= sample <= len(wanted):
+    raise errors.ConfigError(
+      f'a sample is 1 to {len(wanted)} stages, got {sample!r}'
+    )
+  drawn = set(secrets.SystemRandom().sample(wanted, sample))
+  return tuple(stage for stage in wanted if stage in drawn)
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -7,11 +7,12 @@ from typing import Any
 
 from unlearn_jax import errors, files, types
 from unlearn_jax.exact import ledger as ledger_lib
+from unlearn_jax.exact import merkle
 from unlearn_jax.exact import program as program_lib
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def begin(
@@ -31,9 +32,11 @@ def begin(
       or (path / 'system.json').exists()
     ):
       raise errors.WorkdirError(f'{path} is not empty; nothing was touched')
-    found.unlink()
+    files.disk.unlink(found)
   ledger = ledger_lib.Ledger(path / 'ledger.sqlite', salt, create=True)
-  ledger.admit(records.ids, records.owners, records.contents)
+  roots = merkle.of_roots(records.roots()).hex()
+  begun = {'roots': roots, 'recipe': recipe.digest(data).hex()}
+  ledger.admit(records.ids, records.owners, records.contents, begun)
   ledger.close()
   largest = int(records.counts().sum(axis=1).max(initial=1))
   facts = {
@@ -44,6 +47,7 @@ def begin(
     'salt': salt.hex(),
     'capacity': program_lib.capacity_for(largest),
   }
+  facts['seal'] = files.digest(facts)
   # Last: where it stands, the system is whole.
   files.write_json(path / 'system.json', facts)
   return facts
@@ -57,6 +61,13 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     raise errors.WorkdirError(f'{path} holds no system') from error
   except ValueError as error:
     raise errors.WorkdirError(f'{path}/system.json is damaged') from error
+  if not isinstance(facts, dict):
+    raise errors.WorkdirError(f'{path}/system.json is damaged')
+  seal = facts.pop('seal', None)
+  if facts.get('format') == 1 and seal is None:
+    return facts  # of a version that sealed none
+  if seal != files.digest(facts):
+    raise errors.WorkdirError(f'{path}/system.json is damaged')
   if facts.get('format') != _FORMAT:
     raise errors.WorkdirError(
       f'{path} has format {facts.get("format")}, this version reads {_FORMAT}'

@@ -1,37 +1,50 @@
 """Which examples a system may use, and every request it was given.
 
-SQLite, one writer. A deletion is one transaction: the rows of the examples
-leave, keyed tokens that recognize them stay, and the request is recorded. So
-after a crash either all of it happened or nothing.
+SQLite. A request is one transaction: rows of examples leave or come, keyed
+tokens that recognize who left stay, and a row of the log says what happened
+(see `chain.py`). So after a crash either all of it happened or nothing. What
+is deleted is overwritten, and `forget` empties the journal too.
+
+One writer at a time, and none that has been given up on: whoever takes over a
+system raises its epoch, and what an older one writes then is refused.
 """
 
-import hmac
+import contextlib
+import hashlib
+import json
 import pathlib
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from unlearn_jax import errors
+from unlearn_jax import errors, files
+from unlearn_jax.exact import chain, history, merkle, migration
 
-SCHEMA = 1
+SCHEMA = 2
 _TABLES = """
 create table facts (name text primary key, value) without rowid;
 create table records (id primary key, owner, content blob) without rowid;
-create table deleted (token blob primary key, request integer) without rowid;
+create table deleted (
+  token blob, request integer, shard integer, slice integer, back integer,
+  primary key (token, request)
+) without rowid;
+create index deleted_by on deleted (request);
 create table requests (
-  seq integer primary key autoincrement, kind text, count integer,
-  accepted real, deactivated real, repaired real
+  seq integer primary key, kind text, count integer, row integer,
+  token blob unique, asked blob, answer text,
+  accepted real, deactivated real, repaired real, erased real
 );
+create table log (seq integer primary key, body text, hash blob);
 """
-_MANY = 500  # ids in one query; SQLite may refuse more than 999
-_STATES = ('accepted', 'deactivated', 'repaired')
+_MANY = 500  # values in one query; SQLite may refuse more than 999
+STATES = history.STATES
 
 
 class Request(NamedTuple):
-  """One line of the ledger; times are None until they come."""
+  """One request; times are None until they come."""
 
   seq: int
   kind: str
@@ -39,27 +52,62 @@ class Request(NamedTuple):
   accepted: float
   deactivated: float | None
   repaired: float | None
+  erased: float | None
+
+
+class Deletion(NamedTuple):
+  """What leaves with one request."""
+
+  ids: list[int | str]
+  places: list[tuple[int, int]]  # shard and slice of each id
+  owners: list[int | str]  # who asked: recognized when they ask again
+  token: bytes | None  # of the request, if it has a name
+  asked: bytes  # digest of what it asked for
+  answer: dict[str, Any]  # to give again when it is asked again
+
+
+class Known(NamedTuple):
+  """An earlier request of the same name."""
+
+  seq: int
+  asked: bytes
+  answer: dict[str, Any]
+
+
+class Left(NamedTuple):
+  """An example, or with no place an owner, that a request deleted."""
+
+  token: bytes
+  shard: int | None
+  part: int | None
+  back: int | None  # the request that brought it back
 
 
 class Ledger:
-  """The records and requests of one system."""
+  """The records, requests and log of one system."""
 
   def __init__(self, path: pathlib.Path, key: bytes, *, create: bool = False):
     """`key` makes the tokens: without it they name nobody."""
     if create == path.exists():
       what = 'exists already' if create else 'does not exist'
       raise errors.WorkdirError(f'ledger {path} {what}')
-    self._key = key
-    # Readers in other threads go through the system, which holds a lock.
-    self._db = sqlite3.connect(path, check_same_thread=False)
-    self._db.execute('pragma journal_mode=wal')
-    self._db.execute('pragma synchronous=full')
-    self._db.execute('pragma secure_delete=on')
-    if create:
-      self._db.executescript(_TABLES)
-      with self._db:
-        self._db.execute('insert into facts values (?, ?)', ('schema', SCHEMA))
-    self._check_schema(path)
+    self._path, self._key = path, key
+    with self._naming('open'):
+      # Readers in other threads go through the system, which holds a lock.
+      self._db = sqlite3.connect(
+        path, check_same_thread=False, isolation_level=None, timeout=30
+      )
+      self._db.execute('pragma journal_mode=wal')
+      self._db.execute('pragma synchronous=full')
+      self._db.execute('pragma secure_delete=on')
+      if create:
+        self._db.executescript(_TABLES)
+        self._db.executemany(
+          'insert into facts values (?, ?)', [('schema', SCHEMA), ('epoch', 1)]
+        )
+      else:
+        self._migrate()
+      self._epoch = self._fact('epoch')
 
   def close(self) -> None:
     self._db.close()
@@ -68,55 +116,126 @@ class Ledger:
     """Another number after every write of another connection."""
     return self._db.execute('pragma data_version').fetchone()[0]
 
+  def epoch(self) -> int:
+    """Of the writer that this one is."""
+    return self._epoch
+
+  def check_writer(self) -> None:
+    """Refuses to go on when another process has taken over."""
+    if self._fact('epoch') != self._epoch:
+      raise errors.FencedOut(
+        f'another process has taken over {self._path}; nothing was changed'
+      )
+
+  def take_over(self) -> None:
+    """Shuts out everyone who opened the ledger before."""
+    with self._writing(checked=False):
+      self._epoch = self._fact('epoch') + 1
+      self._db.execute(
+        "update facts set value = ? where name = 'epoch'", (self._epoch,)
+      )
+      self._log('taken over', {})
+
+  def head(self) -> tuple[int, str]:
+    """Number and hash of the last row of the log."""
+    row = self._db.execute(
+      'select seq, hash from log order by seq desc limit 1'
+    ).fetchone()
+    return (row[0], row[1].hex()) if row else (0, chain.START.hex())
+
   def admit(
-    self, ids: np.ndarray, owners: np.ndarray, contents: np.ndarray
+    self,
+    ids: np.ndarray,
+    owners: np.ndarray,
+    contents: np.ndarray,
+    facts: Mapping[str, Any],
   ) -> int:
-    """Adds examples; returns the number of the request."""
-    rows = zip(ids.tolist(), owners.tolist(), map(bytes, contents), strict=True)
+    """Adds examples; returns the number of the request.
+
+    `facts` of this and the other methods go into the row of the log.
+    """
+    ids, owners = ids.tolist(), owners.tolist()
+    rows = zip(ids, owners, map(bytes, contents), strict=True)
     tokens = self.tokens(ids) + self.tokens(owners, 'owner')
-    with self._db:
+    with self._writing():
       self._db.executemany('insert into records values (?, ?, ?)', rows)
+      seq = self.last() + 1
       # An example that comes back is deleted no longer.
       self._db.executemany(
-        'delete from deleted where token = ?', ((t,) for t in tokens)
+        'update deleted set back = ? where token = ? and back is null',
+        ((seq, token) for token in tokens),
       )
-      return self._open_request('add', len(ids))
-
-  def delete(
-    self, ids: Sequence[int | str], owners: Sequence[int | str] = ()
-  ) -> int:
-    """Removes examples; returns the number of the request.
-
-    `owners` are those who asked: they are recognized when they ask again.
-    """
-    tokens = self.tokens(ids) + self.tokens(owners, 'owner')
-    with self._db:
-      seq = self._open_request('delete', len(ids))
-      self._db.executemany(
-        'delete from records where id = ?', ((i,) for i in ids)
+      back = self._db.execute(
+        'select token from deleted where back = ?', (seq,)
       )
-      self._db.executemany(
-        'insert or ignore into deleted values (?, ?)',
-        ((t, seq) for t in tokens),
+      told = [seq, len(ids), _digest_of(token for (token,) in back)]
+      row, now = self._log('added', {**facts, 'request': told})
+      self._db.execute(
+        'insert into requests (seq, kind, count, row, accepted) '
+        'values (?, ?, ?, ?, ?)',
+        (seq, 'add', len(ids), row, now),
       )
     return seq
 
-  def mark(self, seqs: Iterable[int], state: str) -> None:
+  def delete(
+    self, deletions: Sequence[Deletion], facts: Mapping[str, Any]
+  ) -> list[int]:
+    """Removes examples, all or none; returns the numbers of the requests."""
+    with self._writing():
+      seqs = [self.last() + at for at, _ in enumerate(deletions, start=1)]
+      told, rows = [], []
+      for seq, deletion in zip(seqs, deletions, strict=True):
+        tokens = self._remove(seq, deletion)
+        answer = json.dumps({**deletion.answer, 'request': seq})
+        named = [deletion.token, deletion.asked, answer]
+        told.append([seq, len(deletion.ids), tokens, _digest_of_name(*named)])
+        rows.append([seq, 'delete', len(deletion.ids), *named])
+      row, now = self._log('accepted', {**facts, 'requests': told})
+      self._db.executemany(
+        'insert into requests (seq, kind, count, token, asked, answer, row, '
+        'accepted) values (?, ?, ?, ?, ?, ?, ?, ?)',
+        ([*request, row, now] for request in rows),
+      )
+    return seqs
+
+  def mark(
+    self, seqs: Iterable[int], state: str, facts: Mapping[str, Any]
+  ) -> None:
     """Records when requests reached a state."""
-    errors.check_choice('state', state, _STATES)
-    now = time.time()
-    with self._db:
+    errors.check_choice('state', state, STATES)
+    seqs = list(seqs)
+    with self._writing():
+      _, now = self._log(state, {**facts, 'requests': seqs})
       self._db.executemany(
         f'update requests set {state} = ? where seq = ? and {state} is null',
         ((now, seq) for seq in seqs),
       )
 
+  def note(self, event: str, facts: Mapping[str, Any]) -> None:
+    """A row of the log about no request."""
+    with self._writing():
+      self._log(event, facts)
+
+  def forget(self) -> bool:
+    """Empties the journal; False while another connection still reads it.
+
+    Until then what was deleted is overwritten in the database, but not gone.
+    """
+    with self._naming('empty the journal of'):
+      busy = self._db.execute('pragma wal_checkpoint(truncate)').fetchone()[0]
+    return not busy
+
   def records(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(ids, owners, contents [n, 32]) of the surviving examples."""
-    rows = self._db.execute('select id, owner, content from records').fetchall()
+    with self._naming('read'):
+      rows = self._db.execute('select id, owner, content from records')
+      rows = rows.fetchall()
     ids, owners, contents = zip(*rows, strict=True) if rows else ((), (), ())
-    content = np.frombuffer(b''.join(contents), np.uint8).reshape(-1, 32)
-    return _names(ids), _names(owners), content
+    try:
+      content = np.frombuffer(b''.join(contents), np.uint8).reshape(-1, 32)
+      return _names(ids), _names(owners), content.reshape(len(ids), 32)
+    except (TypeError, ValueError, OverflowError) as error:
+      raise self._damaged(f'a record is none: {error}') from error
 
   def was_deleted(
     self, names: Sequence[int | str], kind: str = 'id'
@@ -130,42 +249,231 @@ class Ledger:
       found.update(
         token
         for (token,) in self._db.execute(
-          f'select token from deleted where token in ({marks})', some
+          'select token from deleted where back is null and token in '
+          f'({marks})',
+          some,
         )
       )
     return np.array([token in found for token in tokens], bool)
 
+  def known(self, token: bytes) -> Known | None:
+    """The request of this token."""
+    row = self._db.execute(
+      'select seq, asked, answer from requests where token = ?', (token,)
+    ).fetchone()
+    return Known(row[0], row[1], json.loads(row[2])) if row else None
+
+  def last(self) -> int:
+    """Number of the last request."""
+    return self._db.execute('select max(seq) from requests').fetchone()[0] or 0
+
+  def kinds_after(self, seq: int) -> set[str]:
+    """Of the requests after this one."""
+    rows = self._db.execute(
+      'select distinct kind from requests where seq > ?', (seq,)
+    )
+    return {kind for (kind,) in rows}
+
   def requests(self) -> list[Request]:
     """Every request, in order."""
-    rows = self._db.execute('select * from requests order by seq')
+    rows = self._db.execute(
+      f'select seq, kind, count, {", ".join(STATES)} from requests order by seq'
+    )
     return [Request(*row) for row in rows]
 
-  def tokens(self, names: Iterable[int | str], kind: str = 'id') -> list[bytes]:
-    """Keyed names of ids or owners: 1 and '1' are two."""
-    plain = (n.item() if isinstance(n, np.generic) else n for n in names)
-    return [
-      hmac.digest(self._key, repr((kind, name)).encode(), 'sha256')
-      for name in plain
-    ]
-
-  def _open_request(self, kind: str, count: int) -> int:
-    cursor = self._db.execute(
-      'insert into requests (kind, count, accepted) values (?, ?, ?)',
-      (kind, count, time.time()),
+  def lacking(self, state: str) -> list[Request]:
+    """Requests that have not reached a state, in order."""
+    errors.check_choice('state', state, STATES)
+    rows = self._db.execute(
+      f'select seq, kind, count, {", ".join(STATES)} from requests '
+      f'where {state} is null order by seq'
     )
-    return cursor.lastrowid
+    return [Request(*row) for row in rows]
 
-  def _check_schema(self, path: pathlib.Path) -> None:
-    try:
-      row = self._db.execute(
-        "select value from facts where name = 'schema'"
-      ).fetchone()
-    except sqlite3.DatabaseError as error:
-      raise errors.WorkdirError(f'{path} is no ledger: {error}') from error
-    if row != (SCHEMA,):
-      raise errors.WorkdirError(
-        f'{path} has schema {row}, this version reads {SCHEMA}'
+  def tokens_of(self, seq: int) -> list[Left]:
+    """Whom a request deleted, and who asked, in the order of the tokens."""
+    rows = self._db.execute(
+      'select token, shard, slice, back from deleted where request = ? '
+      'order by token',
+      (seq,),
+    )
+    return [Left(*row) for row in rows]
+
+  def row_of(self, seq: int) -> int:
+    """Number of the row of the log that accepted a request."""
+    row = self._db.execute(
+      'select row from requests where seq = ?', (seq,)
+    ).fetchone()
+    if row is None:
+      raise errors.UnknownId(
+        f'there is no request {seq}; there are {self.last()}'
       )
+    return row[0]
+
+  def log(self, first: int = 1) -> list[tuple[int, dict[str, Any], str, bytes]]:
+    """(number, facts, text, hash) of the rows from the `first` on."""
+    rows = self._db.execute(
+      'select seq, body, hash from log where seq >= ? order by seq', (first,)
+    )
+    return [(seq, json.loads(text), text, link) for seq, text, link in rows]
+
+  def last_with(self, field: str) -> dict[str, Any]:
+    """Facts of the last row that has a field; nothing when none has it."""
+    row = self._db.execute(
+      'select body from log where body like ? order by seq desc limit 1',
+      (f'%"{field}":%',),
+    ).fetchone()
+    return json.loads(row[0]) if row else {}
+
+  def check(self, head: str | None = None) -> None:
+    """Refuses a ledger that is damaged, or that never had this head.
+
+    The chain is followed from its start, and what stands beside the log is
+    compared with what the log says.
+    """
+    with self._naming('check'):
+      found = self._db.execute('pragma integrity_check').fetchone()[0]
+      if found != 'ok':
+        raise self._damaged(found)
+      rows = self._db.execute('select body, hash from log order by seq')
+      rows = rows.fetchall()
+      wrong = chain.broken(rows)
+      if wrong:
+        raise self._damaged(f'row {wrong} of the log was changed')
+      if head is not None and head != chain.START.hex():
+        if head not in {link.hex() for _, link in rows}:
+          raise errors.LedgerError(
+            f'{self._path} never had the head {head}: it was rolled back, or '
+            'is another one'
+          )
+      self._compare([json.loads(text) for text, _ in rows])
+
+  def tokens(self, names: Iterable[int | str], kind: str = 'id') -> list[bytes]:
+    """Keyed names of ids, owners or requests."""
+    plain = (n.item() if isinstance(n, np.generic) else n for n in names)
+    return merkle.tokens(self._key, plain, kind)
+
+  def _compare(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    """What the tables say against what the log does."""
+    if self._fact('epoch') != max((row['epoch'] for row in rows), default=1):
+      raise self._damaged('its epoch is not what the log says')
+    left: dict[int, list[bytes]] = {}
+    came: dict[int, list[bytes]] = {}
+    deleted = self._db.execute('select token, request, back from deleted')
+    for token, request, back in deleted:
+      left.setdefault(request, []).append(token)
+      if back is not None:
+        came.setdefault(back, []).append(token)
+    told = history.requests(rows)
+    found = self._db.execute(
+      f'select seq, kind, count, row, token, asked, answer, '
+      f'{", ".join(STATES)} from requests'
+    )
+    for seq, kind, count, row, *named in found:
+      times = zip(STATES, named[3:], strict=True)
+      tokens = (came if kind == 'add' else left).pop(seq, ())
+      stands = history.Told(
+        kind,
+        count,
+        row,
+        _digest_of(tokens),
+        None if named[1] is None else _digest_of_name(*named[:3]),
+        {state: time for state, time in times if time is not None},
+      )
+      if told.pop(seq, None) != stands:
+        raise self._damaged(f'request {seq} is not what the log says')
+    if told or left or came:
+      seq = min([*told, *left, *came])
+      raise self._damaged(f'request {seq} is missing')
+
+  def _remove(self, seq: int, deletion: Deletion) -> str:
+    """Takes examples out; the digest of the tokens that stay behind."""
+    self._db.executemany(
+      'delete from records where id = ?', ((i,) for i in deletion.ids)
+    )
+    tokens = self.tokens(deletion.ids)
+    asking = self.tokens(deletion.owners, 'owner')
+    places = [*deletion.places, *[(None, None)] * len(asking)]
+    self._db.executemany(
+      'insert into deleted values (?, ?, ?, ?, null)',
+      (
+        (token, seq, *place)
+        for token, place in zip(tokens + asking, places, strict=True)
+      ),
+    )
+    return _digest_of(tokens + asking)
+
+  def _log(self, event: str, facts: Mapping[str, Any]) -> tuple[int, float]:
+    """Adds a row; its number and its time. Inside a transaction."""
+    (seq, before), now = self.head(), time.time()
+    text = chain.body(
+      {'event': event, 'at': now, 'epoch': self._epoch, **facts}
+    )
+    link = chain.link(bytes.fromhex(before), chain.digest(text))
+    self._db.execute('insert into log values (?, ?, ?)', (seq + 1, text, link))
+    return seq + 1, now
+
+  @contextlib.contextmanager
+  def _writing(self, *, checked: bool = True) -> Iterator[None]:
+    """One transaction, by a writer that was not shut out."""
+    with self._naming('write'):
+      self._db.execute('begin immediate')
+      try:
+        if checked:
+          self.check_writer()
+        yield
+        files.disk.run('commit', lambda: self._db.execute('commit'))
+      except BaseException:
+        if self._db.in_transaction:
+          self._db.execute('rollback')
+        raise
+
+  @contextlib.contextmanager
+  def _naming(self, what: str) -> Iterator[None]:
+    """Errors of SQLite, with the file they are about."""
+    try:
+      yield
+    except sqlite3.Error as error:
+      raise errors.LedgerError(
+        f'cannot {what} ledger {self._path}: {error}'
+      ) from error
+
+  def _fact(self, name: str) -> Any:
+    row = self._db.execute(
+      'select value from facts where name = ?', (name,)
+    ).fetchone()
+    return row and row[0]
+
+  def _migrate(self) -> None:
+    """Brings an older ledger to this schema; a newer one is refused."""
+    try:
+      found = self._fact('schema')
+    except sqlite3.DatabaseError as error:
+      raise errors.WorkdirError(
+        f'{self._path} is no ledger: {error}'
+      ) from error
+    if found == SCHEMA:
+      return
+    if found not in migration.FROM:
+      raise errors.WorkdirError(
+        f'{self._path} has schema {found}, this version reads {SCHEMA}'
+      )
+    with self._writing(checked=False):
+      self._epoch = 1
+      told = migration.FROM[found](self._db, _digest_of)
+      self._log('migrated', {'requests': told})
+
+  def _damaged(self, why: str) -> errors.LedgerError:
+    return errors.LedgerError(f'ledger {self._path} is damaged: {why}')
+
+
+def _digest_of(tokens: Iterable[bytes]) -> str:
+  return hashlib.sha256(b''.join(sorted(tokens))).hexdigest()
+
+
+def _digest_of_name(token: bytes | None, asked: bytes, answer: str) -> str:
+  text = repr((token, asked, answer))
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _names(values: Sequence[int | str]) -> np.ndarray:

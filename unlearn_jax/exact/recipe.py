@@ -9,6 +9,7 @@ what a stage is, and so not of its name.
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from unlearn_jax import augment, errors, optimizers, registry, types
 from unlearn_jax.exact import sequences
 from unlearn_jax.models import _vit_weights
 
-SCHEMA = 1  # of what a stage name is hashed from
+SCHEMA = 2  # of what a stage name is hashed from
 STRATEGIES = ('sisa', 's3t')
 AGGREGATES = ('mean_logit', 'mean_prob', 'vote')
 
@@ -46,6 +47,7 @@ class Recipe:
     seed: of everything random.
     aggregate: how the shards' answers are combined.
     fallback: 'error', or 'prior' to answer zeros when no shard is alive.
+    retention: seconds for which what a deletion has made stale stays on disk.
   """
 
   data: Mapping[str, Any]
@@ -72,6 +74,7 @@ class Recipe:
   seed: int = 0
   aggregate: str = 'mean_logit'
   fallback: str = 'error'
+  retention: float = 0.0
 
   def __post_init__(self):
     errors.check_choice('strategy', self.strategy, STRATEGIES)
@@ -83,6 +86,11 @@ class Recipe:
         raise errors.ConfigError(
           f'{name} is a whole number >= 1, got {value!r}'
         )
+    retention = self.retention
+    if type(retention) not in (int, float) or not 0 <= retention < math.inf:
+      raise errors.ConfigError(
+        f'retention is seconds, 0 or more, got {retention!r}'
+      )
     for name in self.placement:
       errors.check_choice('field of placement', name, ('salt', 'prior'))
     self._check_mesh()
@@ -167,7 +175,7 @@ class Recipe:
     Of the data set only the declared, public facts count: where the file lies
     does not.
     """
-    served = ('data', 'sequences', 'aggregate', 'fallback')
+    served = ('data', 'sequences', 'aggregate', 'fallback', 'retention')
     choices = {k: v for k, v in self.to_json().items() if k not in served}
     choices['model'] = _without_weights(self.model)
     public = {

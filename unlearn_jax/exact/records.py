@@ -6,11 +6,12 @@ they are asked for.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from unlearn_jax import errors, keys, types
-from unlearn_jax.exact import partition, stages
+from unlearn_jax.exact import merkle, partition, stages
 from unlearn_jax.exact import recipe as recipe_lib
 
 
@@ -32,12 +33,25 @@ class Records:
     self.shard, self.slice = partition.place(
       owners, shards=recipe.shards, slices=recipe.slices, **recipe.placement
     )
-    self._by_place = self._sorted(stages.leaves(salt, ids, contents))
+    self._by_place = self._sorted()
     self._order = np.argsort(ids, kind='stable')
     self._roots: dict[tuple[int, int], bytes] = {}
 
   def __len__(self) -> int:
     return len(self.ids)
+
+  def joined(
+    self, ids: np.ndarray, owners: np.ndarray, contents: np.ndarray
+  ) -> 'Records':
+    """The survivors and some more."""
+    alive = self.alive
+    return Records(
+      self._recipe,
+      self._salt,
+      np.concatenate([self.ids[alive], ids]),
+      np.concatenate([self.owners[alive], owners]),
+      np.concatenate([self.contents[alive], contents]),
+    )
 
   def find(self, ids: np.ndarray) -> np.ndarray:
     """Positions of `ids`; an unknown one refuses them all, by name."""
@@ -89,7 +103,7 @@ class Records:
         if (shard, part) not in self._roots:
           where, leaves = self._by_place[shard, part]
           left = leaves[self.alive[where]]
-          self._roots[shard, part] = stages.sorted_root(left.tobytes())
+          self._roots[shard, part] = merkle.root(left.tobytes())
     return [
       [self._roots[shard, part] for part in range(self._recipe.slices)]
       for shard in range(self._recipe.shards)
@@ -135,14 +149,29 @@ class Records:
       )
     return where
 
-  def _sorted(self, leaves: np.ndarray) -> dict[tuple[int, int], tuple]:
-    """{(shard, slice): (positions, their leaves)}, in the order of the leaves.
+  def absence(self, shard: int, part: int, token: bytes) -> dict[str, Any]:
+    """Proves that no survivor of a slice has this token."""
+    where, _ = self._by_place[shard, part]
+    left = where[self.alive[where]]
+    return merkle.absence(token, *self._named(left))
+
+  def _named(self, at: np.ndarray) -> tuple[list[bytes], list[bytes]]:
+    """Tokens and seals of the records at these positions."""
+    named = merkle.tokens(self._salt, self.ids[at].tolist())
+    owners = self.owners[at].tolist()
+    return named, merkle.seals(self._salt, owners, self.contents[at])
+
+  def _sorted(self) -> dict[tuple[int, int], tuple]:
+    """{(shard, slice): (positions, their leaves)}, in the order of tokens.
 
     Sorted once: whoever survives a deletion is in order already.
     """
     shards, slices = self._recipe.shards, self._recipe.slices
     place = self.shard * slices + self.slice
-    order = _order_of_bytes(leaves)
+    named, sealed = self._named(np.arange(len(self)))
+    leaves = merkle.leaves(named, sealed)
+    tokens = np.frombuffer(b''.join(named), np.uint8).reshape(-1, 32)
+    order = _order_of_bytes(tokens)
     order = order[np.argsort(place[order], kind='stable')]
     ends = np.searchsorted(place[order], np.arange(1, shards * slices))
     parts = zip(

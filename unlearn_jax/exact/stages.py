@@ -8,10 +8,8 @@ because these have the same name.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
-
-import numpy as np
 
 
 class Stage(NamedTuple):
@@ -49,52 +47,7 @@ def wanted(
   )
 
 
-def leaf(salt: bytes, name: int | str, content: bytes) -> bytes:
-  """What stands for an example in a Merkle tree: salted id and content.
-
-  The salt belongs to the system: without it nobody can test whether some
-  example was in it.
-  """
-  return hashlib.sha256(b'leaf' + salt + _id_bytes(name) + content).digest()
-
-
-def leaves(salt: bytes, ids: np.ndarray, contents: np.ndarray) -> np.ndarray:
-  """The leaf of each example, [n, 32] uint8; `contents` are like that too."""
-  rows = contents.tobytes()
-  hashed = (
-    leaf(salt, name, rows[32 * i : 32 * i + 32])
-    for i, name in enumerate(ids.tolist())
-  )
-  return np.frombuffer(b''.join(hashed), np.uint8).reshape(-1, 32)
-
-
-def root(leaves: Iterable[bytes]) -> bytes:
-  """Merkle root of a set of leaves, whatever order they come in.
-
-  Leaves and inner nodes are hashed apart, and an odd last node moves up as it
-  is, so no two sets share a tree.
-  """
-  return sorted_root(b''.join(sorted(leaves)))
-
-
-def sorted_root(level: bytes) -> bytes:
-  """The same of leaves that stand one after another, sorted as bytes are.
-
-  A million nodes are hashed here in one deletion: nothing but that is done.
-  """
-  if not level:
-    return hashlib.sha256(b'empty').digest()
-  sha256 = hashlib.sha256
-  while len(level) > 32:
-    paired = len(level) - len(level) % 64
-    nodes = [
-      sha256(b'node' + level[i : i + 64]).digest() for i in range(0, paired, 64)
-    ]
-    level = b''.join(nodes) + level[paired:]
-  return level
-
-
-def name(recipe: bytes, stage: Stage, roots: np.ndarray) -> str:
+def name(recipe: bytes, stage: Stage, roots: Sequence[Sequence[bytes]]) -> str:
   """The stage's name, in hex.
 
   Args:
@@ -106,11 +59,3 @@ def name(recipe: bytes, stage: Stage, roots: np.ndarray) -> str:
   for part in stage.prefix:
     h.update(part.to_bytes(4, 'big') + roots[stage.shard][part])
   return h.hexdigest()
-
-
-def _id_bytes(name: int | str) -> bytes:
-  """Unambiguous: 1 and '1' are two ids, and no id is a prefix of another."""
-  if isinstance(name, str):
-    text = name.encode()
-    return b's' + len(text).to_bytes(8, 'big') + text
-  return b'i' + int(name).to_bytes(8, 'big', signed=True)

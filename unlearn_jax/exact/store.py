@@ -9,8 +9,7 @@ match is refused by name.
 
 import os
 import pathlib
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from unlearn_jax import checkpoints, devices, errors, trees
@@ -23,6 +22,7 @@ class Store:
   def __init__(self, folder: pathlib.Path):
     self._folder = folder
     self._finished: set[str] = set()
+    self._proofs: dict[str, tuple[str, str]] = {}
 
   def sweep(self) -> None:
     """Cleans up after saves that were killed; nobody may be saving."""
@@ -31,17 +31,12 @@ class Store:
 
   def names(self) -> set[str]:
     """Of every finished stage."""
-    try:
-      found = os.listdir(self._folder)
-    except FileNotFoundError:
-      return set()
     # Each deletion asks: what was seen finished is not looked into again.
     seen = self._finished
     self._finished = {
       name
-      for name in found
-      if name in seen
-      or (name[0] != '.' and checkpoints.exists(self._folder / name))
+      for name in self._entries()
+      if name in seen or checkpoints.exists(self._folder / name)
     }
     return set(self._finished)
 
@@ -84,7 +79,45 @@ class Store:
     """What was recorded beside a stage."""
     return checkpoints.load_meta(self._folder / name)
 
+  def proof(self, name: str) -> tuple[str, str]:
+    """(digest of the tree, digest of the files) of a stage, as recorded."""
+    if name not in self._proofs:
+      seal = checkpoints.seal(self._folder / name)
+      self._proofs[name] = self.facts(name)['digest'], seal
+    return self._proofs[name]
+
+  def stale(self, derivable: Iterable[str]) -> list[list[str | None]]:
+    """[stage, name, digest] of all that stands here under another name.
+
+    Of what is damaged only the name is known.
+    """
+    return [
+      [*self._known(name)]
+      for name in sorted(set(self._entries()) - set(derivable))
+    ]
+
+  def temporaries(self) -> list[str]:
+    """What saves and removals have not finished, or were killed at."""
+    return sorted(name for name in self._listed() if name[0] == '.')
+
   def remove(self, name: str) -> None:
     """Makes `name` not exist."""
-    self._finished = self._finished - {name}  # half removed is not finished
-    shutil.rmtree(self._folder / name)
+    self._finished = self._finished - {name}
+    self._proofs.pop(name, None)
+    checkpoints.remove(self._folder / name)
+
+  def _known(self, name: str) -> tuple[str | None, str, str | None]:
+    try:
+      facts = self.facts(name)
+      return facts['stage'], name, facts['digest']
+    except (errors.CheckpointError, KeyError):
+      return None, name, None
+
+  def _entries(self) -> list[str]:
+    return [name for name in self._listed() if name[0] != '.']
+
+  def _listed(self) -> list[str]:
+    try:
+      return os.listdir(self._folder)
+    except FileNotFoundError:
+      return []

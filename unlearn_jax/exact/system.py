@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from unlearn_jax import devices, errors, trees, types
+from unlearn_jax import devices, errors, files, trees, types
 from unlearn_jax.exact import audit as audit_lib
 from unlearn_jax.exact import books as books_lib
 from unlearn_jax.exact import builder as builder_lib
-from unlearn_jax.exact import canary, home, serving, stages
+from unlearn_jax.exact import canary, erasure, home, merkle, serving, stages
+from unlearn_jax.exact import certificate as certificate_lib
 from unlearn_jax.exact import program as program_lib
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
@@ -41,6 +42,7 @@ class Receipt:
   gone: tuple[str, ...]  # stages that may not be used any more
   depths: tuple[int, ...]  # served depth of each shard afterwards
   seconds: float  # from the call to here: time to non-use
+  head: str  # of the log, to be kept elsewhere
 
 
 class _Plan(NamedTuple):
@@ -69,6 +71,7 @@ class System:
     workdir: pathlib.Path,
     facts: Mapping[str, Any],
     resident_rows: int | None = None,
+    **trust: Any,
   ):
     self.workdir = workdir
     self.recipe = recipe_lib.Recipe.from_json(facts['recipe'])
@@ -81,7 +84,9 @@ class System:
     self._recipe_digest = self.recipe.digest(data)
     self.sequences = tuple(tuple(order) for order in facts['sequences'])
     self.wanted = stages.wanted(self.recipe.shards, self.sequences)
-    self._books = books_lib.Books(workdir, self.recipe, self._salt, data)
+    self._books = books_lib.Books(
+      workdir, self.recipe, self._salt, data, **trust
+    )
     self._store = store_lib.Store(workdir / 'stages')
     # One changes what is true, for moments; one repair runs, for long; readers
     # take neither, they look at a view.
@@ -93,7 +98,7 @@ class System:
       aggregate=self.recipe.aggregate,
       fallback=self.recipe.fallback,
     )
-    self._switch()
+    self._recover()
 
   @classmethod
   def create(
@@ -118,11 +123,31 @@ class System:
     return cls(path, facts, resident_rows)
 
   @classmethod
-  def open(cls, workdir: str, *, resident_rows: int | None = None) -> 'System':
-    """The system of a work directory; `resident_rows` as in `create`."""
+  def open(
+    cls,
+    workdir: str,
+    *,
+    resident_rows: int | None = None,
+    head: str | None = None,
+    take_over: bool = False,
+  ) -> 'System':
+    """The system of a work directory, whatever happened to it.
+
+    A request that was accepted before a kill has taken effect when this
+    returns. What else was under way `repair` goes on with: opening trains
+    nothing, for who only wants to ask must not wait for hours.
+
+    Args:
+      workdir: of the system.
+      resident_rows: as in `create`.
+      head: of the log, as it was once printed; a ledger that never had it was
+        rolled back, and is refused.
+      take_over: from a process that holds the system and does not move. It
+        can change nothing any more, should it wake up.
+    """
     path = pathlib.Path(workdir).absolute()
     facts = devices.from_lead(lambda: home.read(path))
-    return cls(path, facts, resident_rows)
+    return cls(path, facts, resident_rows, head=head, take_over=take_over)
 
   def close(self) -> None:
     self._books.close()
@@ -139,7 +164,20 @@ class System:
         and of how many: those of later stages are more.
     """
     with self._one_repair():
-      return self._repair(report)
+      trained = self._repair(report)
+      self._erase()
+      return trained
+
+  def erase(self) -> list[int]:
+    """Removes what depends on deleted examples; requests erased by that.
+
+    `repair` does it too. Before a repair files go already, but only what is
+    repaired counts as erased.
+    """
+    with self._one_repair():
+      with self._lock:
+        self._follow()
+      return self._erase()
 
   def rebuild(self, report: Report | None = None) -> int:
     """Trains anew what another machine or version made, and what is missing.
@@ -156,37 +194,60 @@ class System:
       for stage in reversed(foreign):
         self._kept.pop(names[stage], None)
         devices.from_lead(lambda s=stage: self._store.remove(names[s]))
-      return self._repair(report)
+      trained = self._repair(report)
+      self._erase()
+      return trained
 
   def delete(
     self,
     ids: Sequence[int | str] = (),
     owners: Sequence[int | str] = (),
+    *,
+    name: str | None = None,
   ) -> Receipt:
     """Stops using examples, at once; `repair` brings back what they shared.
 
     Ids deleted before are acknowledged again; one unknown id or owner refuses
-    the whole request, and nothing changes.
+    the whole request, and nothing changes. After an error it is unknown whether
+    the request was accepted: ask again, best by the same `name`, which is
+    answered as it was the first time.
     """
+    return self.delete_many([books_lib.Asked(ids, owners, name)])[0]
+
+  def delete_many(self, asked: Sequence[books_lib.Asked]) -> list[Receipt]:
+    """Many requests in one durable step: all are accepted, or none."""
     began = time.monotonic()
+    if not asked:
+      return []
     with self._one_change():
-      alive, already = self._books.resolve(ids, owners)
-      request, gone = None, ()
-      if len(alive):
-        before = self.names()
-        request = self._books.delete(alive, owners)
-        after = self.names()
-        gone = tuple(str(s) for s in self.wanted if before[s] != after[s])
-        self._switch(after)
-        self._books.deactivated(request)
-      return Receipt(
-        request=request,
-        deleted=len(alive),
-        already=already,
-        gone=gone,
-        depths=tuple(self._server.view.depths),
-        seconds=time.monotonic() - began,
-      )
+      found = self._books.resolve(asked)
+      leaving = [each for each in found if len(each.positions)]
+      seqs, answers = self._leave(leaving) if leaving else ([], [])
+      given = dict(zip(map(id, leaving), seqs, strict=True))
+      answered = dict(zip(map(id, leaving), answers, strict=True))
+      head, receipts = self._books.ledger.head()[1], []
+      for each in found:
+        if isinstance(each.known, int):  # a request of this call, repeated
+          receipts.append(receipts[each.known])
+          continue
+        if each.known is not None:
+          answer = each.known.answer
+        elif id(each) in given:
+          answer = {**answered[id(each)], 'request': given[id(each)]}
+        else:
+          answer = {**self._answer(each, ()), 'request': None}
+        receipts.append(
+          Receipt(
+            request=answer['request'],
+            deleted=answer['deleted'],
+            already=answer['already'],
+            gone=tuple(answer['gone']),
+            depths=tuple(answer['depths']),
+            seconds=time.monotonic() - began,
+            head=head,
+          )
+        )
+      return receipts
 
   def add(
     self, ids: Sequence[int | str], *, allow_reinsert: bool = False
@@ -200,6 +261,30 @@ class System:
       if added:
         self._switch()
       return added
+
+  def head(self) -> str:
+    """Hash that stands for the whole log; to be kept where nobody else writes.
+
+    `open` and certificates can be held against it later.
+    """
+    return self._books.ledger.head()[1]
+
+  def certificate(self, request: int) -> dict[str, Any]:
+    """What shows a stranger that a deletion was carried out; as JSON holds it.
+
+    The request must be erased, and everything repaired.
+    """
+    with self._lock:
+      self._follow()
+      names, have = self.names(), self._store.names()
+      missing = [str(s) for s in self.wanted if names[s] not in have]
+      if missing:
+        raise errors.CheckpointError(
+          f'{len(missing)} stage(s) are missing, repair first: {missing[:5]}'
+        )
+      return certificate_lib.make(
+        request, self._books, self._recipe_digest, self._made(names)
+      )
 
   def predict(self, x: np.ndarray) -> np.ndarray:
     """Outputs [n, num_outputs] for normalized inputs [n, *input_shape]."""
@@ -283,15 +368,19 @@ class System:
     level: str,
     data: types.Dataset | None = None,
     report: Report | None = None,
+    *,
+    sample: int | None = None,
   ) -> audit_lib.Report:
     """Rebuilds stages in a clean room and compares digests bit for bit.
 
     Args:
       level: 'E1' rebuilds what is served; 'E2' every stage, all of which must
-        exist.
+        exist; 'E3' the same, and nothing may be left of what was deleted.
       data: a data set that never held what was deleted; by default the
         survivors in the system's own.
       report: as in `repair`.
+      sample: rebuild so many stages, drawn anew each time, from the stored
+        ones that they go on from.
     """
     errors.check_choice('level of an audit', level, audit_lib.LEVELS)
     with self._lock:
@@ -300,16 +389,23 @@ class System:
       there = {stage: name for stage, name in names.items() if name in have}
       served = [stage for stage in self._server.view.stages if stage]
       data = self._books.survivors() if data is None else data
+      left = ()
+      if level == 'E3':
+        left = erasure.residue(
+          self.workdir, self._books, self._store, names.values()
+        )
     return audit_lib.audit(
       level=level,
       recipe=self.recipe,
       salt=self._salt,
       data=data,
-      wanted=self.wanted if level == 'E2' else audit_lib.closed(served),
+      wanted=audit_lib.closed(served) if level == 'E1' else self.wanted,
       there=there,
       store=self._store,
       names=names,
       report=report,
+      residue=left,
+      sample=sample,
     )
 
   @property
@@ -332,9 +428,17 @@ class System:
 
   def _follow(self) -> None:
     """Takes over what another process has done, and serves accordingly."""
-    if self._books.news():
-      with self._lock, self._books.catch_up():
-        self._switch()
+    for last in (False, True):
+      if not self._books.news():
+        return
+      try:
+        with self._lock, self._books.catch_up():
+          self._switch()
+      except errors.CheckpointError:
+        # A stage may have been erased between being listed and being read:
+        # then there is news, and the next look finds another one.
+        if last:
+          raise
 
   def _foreign(self, names: Mapping[stages.Stage, str]) -> list[stages.Stage]:
     """Stages, parents first, that cannot be compared with ones made here."""
@@ -361,7 +465,7 @@ class System:
     names, have = self.names(), devices.from_lead(self._store.names)
     missing = [stage for stage in self.wanted if names[stage] not in have]
     if not missing:
-      self._books.all_repaired()
+      self._all_repaired(names)
       self._switch(names)
     return _Plan(names, missing, self._books.changes)
 
@@ -375,6 +479,7 @@ class System:
 
     def valid():
       self._follow()
+      self._books.ledger.check_writer()
       return self._books.changes == plan.changes
 
     def find(stage):
@@ -389,7 +494,7 @@ class System:
       }
       # Saved without the lock: a deletion must not wait for a disk. What it
       # made old meanwhile has a name that nothing derives any more.
-      devices.from_lead(lambda: self._store.save(name, stage, made.tree, facts))
+      devices.from_lead(lambda: self._save(name, stage, made.tree, facts))
       with self._lock:
         if not valid():
           return
@@ -415,6 +520,111 @@ class System:
         self._switch()
     return finished
 
+  def _save(self, name, stage, tree, facts) -> None:
+    """Saves a stage, unless somebody has taken over meanwhile."""
+    ledger = self._books.ledger.held()
+    ledger.check_writer()
+    self._store.save(name, stage, tree, facts)
+    try:
+      ledger.check_writer()
+    except errors.FencedOut:
+      # Slept through the take-over: perhaps it must not exist any more.
+      self._store.remove(name)
+      raise
+
+  def _recover(self) -> None:
+    """Finishes what a kill may have cut short; then serves."""
+    self._switch()
+    if any(
+      r.kind == 'delete' for r in self._books.ledger.lacking('deactivated')
+    ):
+      with self._one_change():
+        lacking = self._books.ledger.lacking('deactivated')
+        done = [r.seq for r in lacking if r.kind == 'delete']
+        self._switch()
+        self._books.mark(done, 'deactivated')
+
+  def _leave(self, found: Sequence[books_lib.Found]):
+    """Carries out requests; their numbers, and what each is answered."""
+    before, have = self.names(), devices.from_lead(self._store.names)
+    roots = self._records.roots()
+    after, answers = {}, []
+
+    def describe():
+      after.update(self.names())
+      changed = [
+        stage for stage in self.wanted if before[stage] != after[stage]
+      ]
+      gone = [[str(s), before[s]] for s in changed if before[s] in have]
+      answers.extend(self._answer(each, changed, after, have) for each in found)
+      now = self._records.roots()
+      facts = {
+        'roots': merkle.of_roots(now).hex(),
+        'before': merkle.of_roots(roots).hex(),
+        'changed': [
+          [shard, part, roots[shard][part].hex(), root.hex()]
+          for shard, of_shard in enumerate(now)
+          for part, root in enumerate(of_shard)
+          if root != roots[shard][part]
+        ],
+        'gone': gone,
+      }
+      return facts, answers
+
+    seqs = self._books.delete(found, describe)
+    self._switch(after)
+    self._books.mark(seqs, 'deactivated')
+    return seqs, answers
+
+  def _answer(self, found, changed, names=None, have=None) -> dict[str, Any]:
+    """What a request is told, now and whenever it is asked again."""
+    depths = list(self._server.view.depths)
+    if names is not None:
+      chosen = self._chosen(names, have)
+      depths = [stage.depth if stage else 0 for stage in chosen]
+    return {
+      'deleted': len(found.positions),
+      'already': found.already,
+      'gone': [str(stage) for stage in changed],
+      'depths': depths,
+    }
+
+  def _made(self, names) -> list[list[str]]:
+    """[stage, name, digest, seal of its files] of every stage; all exist."""
+
+    def proofs():
+      return [
+        [str(stage), names[stage], *self._store.proof(names[stage])]
+        for stage in self.wanted
+      ]
+
+    return devices.from_lead(proofs)
+
+  def _all_repaired(self, names) -> None:
+    """Records that everything is there, and as what."""
+    requests, made = self._books.unrepaired(), files.digest(self._made(names))
+    if requests or self._books.ledger.last_with('made').get('made') != made:
+      self._books.mark(
+        requests,
+        'repaired',
+        roots=merkle.of_roots(self._records.roots()).hex(),
+        recipe=self._recipe_digest.hex(),
+        made=made,
+      )
+
+  def _erase(self) -> list[int]:
+    return erasure.erase(
+      self._books,
+      self._store,
+      set(self.names().values()),
+      retention=self.recipe.retention,
+    )
+
+  def _chosen(self, names, have) -> tuple[stages.Stage | None, ...]:
+    return serving.choose(
+      self.recipe.shards, self.sequences, lambda stage: names[stage] in have
+    )
+
   def _switch(self, names: Mapping[stages.Stage, str] | None = None) -> None:
     """Serves the longest prefix that is derivable and exists, per shard."""
     names = self.names() if names is None else names
@@ -422,9 +632,7 @@ class System:
     # What may not be used any more does not stay in memory either.
     derivable = set(names.values())
     self._kept = {n: t for n, t in self._kept.items() if n in derivable}
-    chosen = serving.choose(
-      self.recipe.shards, self.sequences, lambda stage: names[stage] in have
-    )
+    chosen = self._chosen(names, have)
     chosen_names = tuple(names[s] if s else None for s in chosen)
     view = self._server.view
     params = dict(zip(view.names, view.params, strict=True))
