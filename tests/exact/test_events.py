@@ -75,7 +75,7 @@ def test_the_first_slice_costs_them_all_and_nothing_serves_meanwhile():
   past = follow([(100, 0, 0)])
   assert changes(past) == [(0, (2,)), (100, (0,)), (152, (2,))]
   assert past.repairs == [events.Repair(100, 152, 2, 9 + 19)]
-  assert (past.answered, past.failed) == (0, 1)
+  assert (past.answered, past.failed) == (1, 1)
   up = past.mean(lambda depths: float(any(depths)), 1000.0)
   assert up == pytest.approx(1 - 0.052)
   worth = past.mean(profile().worth, 1000.0)
@@ -102,6 +102,7 @@ def test_a_request_makes_what_has_been_sent_old():
     (193, (2,)),
   ]
   assert past.waits.tolist() == [93, 83]
+  assert (past.answered, past.failed) == (1, 1)  # nothing did before 110
   assert (past.samples, past.wasted) == (9 + 19 + 18, 19)
   assert past.seconds == 5 + 9 + 38 + 5 + 36
 
@@ -144,8 +145,9 @@ def test_when_dead_everything_is_made_again_and_never_is_never():
   hits = [(10, 0, 1), (20, 0, 0)]
   past = follow(hits, events.Policy('when dead'))
   assert past.repairs == [events.Repair(20, 20 + 5 + 9 + 2 * 18, 2, 9 + 18)]
-  assert (past.answered, past.failed) == (1, 2)
+  assert (past.answered, past.failed) == (2, 2)
   past = follow(hits, events.Policy('never'))
+  assert (past.answered, past.failed) == (1, 2)
   assert past.repairs == [] and np.isinf(past.waits).all()
   assert past.depths[-1] == (0,)
 

@@ -228,5 +228,7 @@ def test_wrong_questions_are_refused():
     planner.choices([], [1], [AT_ONCE])
   with pytest.raises(errors.ConfigError, match='depth is from 0 to 1, got 3'):
     planner.Level(depth=3)
+  with pytest.raises(errors.UnknownName, match="'weekly'"):
+    planner.Choice(profile(), 1, events.Policy('weekly')).check()
   with pytest.raises(errors.ConfigError, match='budget 3'):
     planner.Choice(profile(), 3, AT_ONCE).check()

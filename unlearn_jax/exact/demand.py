@@ -96,6 +96,7 @@ class Stream:
     """Draws `requests` of them; nobody asks twice."""
     if requests < 1:
       raise errors.ConfigError(f'requests {requests}: at least 1')
+    self.requests = requests
     rng = np.random.default_rng(seed)
     sizes = demand.sizes()
     shares = np.array([group.requests for group in demand.groups])

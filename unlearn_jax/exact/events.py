@@ -60,7 +60,7 @@ class History(NamedTuple):
   repairs: every one, in order.
   samples: rows passed in training, with `wasted` of stages thrown away.
   seconds: of the device.
-  answered: requests after which some shard still served.
+  answered: requests after which some shard served before the next one came.
   failed: requests until for the first time none did; None if that never was.
   """
 
@@ -156,6 +156,7 @@ class _Site:
     self._repairs, self._trained = [], 0
     self._samples = self._wasted = self._answered = 0
     self._seconds, self._failed = 0.0, None
+    self._answers = True  # whether anything served since the last request
 
   def coming(self) -> float:
     return self._times[self._next]
@@ -180,10 +181,9 @@ class _Site:
     self._touched[shard] |= self._holds[part]
     self._open.append(self._next)
     self._next += 1
+    self._answers = False
     self._serve(at)
-    if any(self._served):
-      self._answered += 1
-    elif self._failed is None:
+    if not self._answers and self._failed is None:
       self._failed = self._next
 
   def repair(self, begin: float) -> float:
@@ -254,6 +254,9 @@ class _Site:
       for alive in self._alive
     ]
     self._changes.append((at, tuple(self._served)))
+    if any(self._served) and not self._answers:
+      self._answers = True
+      self._answered += 1
 
   def history(self) -> History:
     times, depths = zip(*self._changes, strict=True)

@@ -4,6 +4,7 @@ Settings are those of `fields.plan_config`. Every number is of the same streams
 for all choices of a rate.
 """
 
+import math
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from unlearn_jax.exact import profile as profile_lib
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.study.report import of_plan, png
 
+_WINDOWS = 4  # of repairs that a stream must cover
 _LINE = ('profile', 'budget', 'policy', 'hours')
 
 
@@ -45,7 +47,6 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
     'examples': settings['examples'],
     'groups': list(settings['groups']),
     'level': {k: settings[k] for k in ('accuracy', 'depth', 'availability')},
-    'requests': settings['requests'],
     'streams': settings['streams'],
     'seed': settings['seed'],
     'rates': found,
@@ -133,12 +134,18 @@ def table(found: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _plan(of, offered, compared, level, settings, bar) -> dict[str, Any]:
+  """Everything at one rate; streams are long enough for the lines' windows."""
+  longest = max((line.policy.window for line in compared.values()), default=0)
+  least = math.ceil(_WINDOWS * longest * of.rate / demand_lib.DAY)
   drawn = planner.streams(
     of,
-    requests=settings['requests'],
+    requests=max(settings['requests'], least),
     count=settings['streams'],
     seed=settings['seed'],
   )
+  # What repairs once a stream was hardly seen at work.
+  most = drawn[0].end / _WINDOWS
+  kept = [choice for choice in offered if choice.policy.window <= most]
 
   def evaluated(choices: Sequence[planner.Choice]) -> list[dict[str, Any]]:
     rows = []
@@ -147,10 +154,12 @@ def _plan(of, offered, compared, level, settings, bar) -> dict[str, Any]:
       bar.update(1)
     return rows
 
-  rows = evaluated(offered)
+  rows = evaluated(kept)
   named = zip(compared, evaluated(list(compared.values())), strict=True)
   return {
     'rate': of.rate,
+    'requests': drawn[0].requests,
+    'left_out': len(offered) - len(kept),
     'proposal': planner.propose(rows, level),
     'undominated': planner.undominated(rows),
     'choices': rows,

@@ -20,7 +20,6 @@ _KEY = {
   'proposed': _PROPOSED,
   'nothing is better in all': _BEST,
   'something is': _OTHER,
-  'compared with (numbers below)': _LINE,
 }
 COST = 'hours_a_served_request'
 # Of both pages: the name in a row, what a person calls it, and its scale.
@@ -43,9 +42,7 @@ def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
   for found, figure in zip(summary['rates'], drawn, strict=True):
     title = f'{found["rate"]:g} requests a day'
     lead.append(f'At {title}: {_proposed(found)}')
-    sections[title] = section(
-      title, svg.figure(figure), _numbered(found), _table(found, summary)
-    )
+    sections[title] = section(title, svg.figure(figure), _table(found))
   sections['Measured'] = section(
     'Measured', *map(_measured, summary['profiles'])
   )
@@ -56,7 +53,6 @@ def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
     level=summary['level'],
     groups=json.dumps(summary['groups']),
     streams=summary['streams'],
-    requests=summary['requests'],
     seed=summary['seed'],
   )
   return Document(
@@ -96,11 +92,11 @@ def _figure(found) -> Figure:
     name=f'plan_{found["rate"]:g}',
     caption=(
       f'{len(rows)} choices and {len(lines)} to compare with, at '
-      f'{found["rate"]:g} requests a day; up is better, left is cheaper. Bars '
-      'are 95 % intervals over the streams.'
+      f'{found["rate"]:g} requests a day, over {found["requests"]} of them; up '
+      'is better, left is cheaper. Bars are 95 % intervals over the streams.'
     ),
     panels=panels,
-    key=_KEY,
+    key=_KEY | {f'{i + 1} {row["line"]}': _LINE for i, row in enumerate(lines)},
   )
 
 
@@ -179,14 +175,8 @@ def _proposed(found) -> str:
   )
 
 
-def _numbered(found) -> Markup:
-  return tag(
-    'ol', *(tag('li', row['line']) for row in found['lines']), class_='numbered'
-  )
-
-
-def _table(found, summary) -> Markup:
-  rows, most = [], summary['requests']
+def _table(found) -> Markup:
+  rows, most = [], found['requests']
   if found['proposal'] is not None:
     row = found['choices'][found['proposal']]
     rows.append(row_of(f'proposed: {row["choice"]}', row, most))
