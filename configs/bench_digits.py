@@ -115,14 +115,14 @@ def get_config(variant=''):
 def _of_bad_data(c):
   """Each corruption twice, of which all is known and of which 30 % is."""
   c.arenas = {
-    f'{name}, {percent} of 100 known': {
+    f'{name}, {part} known': {
       'corruption': {**harm, 'known': harm['count'] * percent // 100}
     }
     for name, harm in CORRUPTIONS.items()
-    for percent in (100, 30)
+    for part, percent in {'all': 100, '30 percent': 30}.items()
   }
   c.forget_sets = {'manipulated': {'kind': 'manipulated'}}
-  c.models, c.tuning_models, c.trials = 20, 5, 4
+  c.models, c.tuning_models = 20, 5
   c.metrics = (
     'accuracy',
     'mia',

@@ -208,3 +208,23 @@ def test_the_picture_has_room_for_sets_with_other_columns(tmp_path):
   }
   heatmap.draw(found, tmp_path / 'h.png', label='power')
   assert (tmp_path / 'h.png').read_bytes()[1:4] == b'PNG'
+
+
+def test_a_number_that_a_trial_does_not_have_has_no_power(
+  tmp_path, monkeypatch
+):
+  class Trials:
+    def __init__(self, *unused):
+      self.null = self.edit = lambda *unused: (None, None)
+      self.leak = lambda share, trial: (trial, None)
+
+  def judge(names, case, found):
+    rows = [{'metric': 'always', 'value': 1.0}]
+    if case == 2:
+      return [*rows, {'metric': 'panel', 'undefined': 'an oracle is wrong'}]
+    return [*rows, {'metric': 'sometimes', 'value': 1.0}]
+
+  monkeypatch.setattr(planted, 'Trials', Trials)
+  monkeypatch.setattr(leaks.panel, 'judge', judge)
+  found = leaks.run(settings(edits=()), str(tmp_path))
+  assert {row['metric'] for row in found['rows']} == {'always'}

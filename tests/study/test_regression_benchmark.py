@@ -1,6 +1,8 @@
 """The benchmark on numbers instead of classes, and on what people own."""
 
+import importlib.util
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -110,28 +112,30 @@ def test_other_studies_are_of_classes(tmp_path):
     matching.run(found, str(tmp_path))
 
 
+def owners_of(file):
+  """The settings of the config whose rows belong to people."""
+  path = pathlib.Path(__file__).parents[2] / 'configs' / 'bench_tabular.py'
+  spec = importlib.util.spec_from_file_location('bench_tabular', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  config = module.get_config('owners').to_dict()
+  return {k: config[k] for k in ('data', 'forget_sets')} | {
+    'data': {**config['data'], 'file': str(file)}
+  }
+
+
 def test_an_owner_takes_all_rows_along(tmp_path):
+  regions, answers = ('north', 'south'), ('no', 'yes')
   lines = [
-    f'{i},p{i // 4},{20 + i % 50},{"ab"[i % 2]},{"no yes".split()[i % 2]}'
+    f'{i},p{i // 4},{20 + i % 50},,{regions[i % 2]},{answers[i % 3 == 0]}'
     for i in range(140)
   ]
-  text = '\n'.join(['id,person,age,region,answer', *lines])
+  text = '\n'.join(['id,person,age,income,region,answer', *lines])
   (tmp_path / 'mine.csv').write_text(text)
-  data = {
-    'name': 'tabular',
-    'file': str(tmp_path / 'mine.csv'),
-    'id': 'id',
-    'owner': 'person',
-    'label': 'answer',
-    'classes': ('no', 'yes'),
-    'numeric': {'age': (40.0, 15.0)},
-    'categorical': {'region': ('a', 'b')},
-  }
   found = test_benchmark.settings(
-    data=data,
+    **owners_of(tmp_path / 'mine.csv'),
     rows=80,
     control_rows=10,
-    forget_sets={f'owner {i}': {'kind': 'owner', 'draw': i} for i in (1, 2)},
     metrics=('accuracy', 'gap'),
     trials=1,
     methods={'finetune': {'name': 'finetune', 'epochs': 1}},

@@ -18,6 +18,13 @@ COLUMNS = (
   'MIA',
   'RA',
   'TA',
+  'Acc_corr',
+  'ASR',
+  'IC-ERR',
+  'MAE forget',
+  'MAE retain',
+  'MAE test',
+  'W1 forget',
   'KLoM forget',
   'KLoM retain',
   'KLoM test',
@@ -26,7 +33,7 @@ COLUMNS = (
   'relearn',
   'CKA forget',
 )
-SIGNED = ('UA', 'MIA', 'RA', 'TA')
+SIGNED = ('UA', 'MIA', 'RA', 'TA', 'Acc_corr', 'ASR', 'IC-ERR')  # in points
 _HEADLINE = {
   'gap': 'the average gap',
   'KLoM forget': 'KLoM at what was forgotten',

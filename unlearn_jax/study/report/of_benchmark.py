@@ -132,7 +132,11 @@ def _reading(summary: dict[str, Any]) -> Markup:
         'li',
         'UA, MIA, RA and TA are differences to the oracle in points: error at '
         'what was forgotten, what an attacker takes for unseen, accuracy at '
-        'what stays and at the test set. Neither sign is good; 0 is.',
+        'what stays and at the test set. Neither sign is good; 0 is. So are, '
+        'of bad data, the accuracy where it shows (Acc_corr), the success of a '
+        'trigger (ASR) and how often swapped classes are mixed up (IC-ERR); '
+        'oracles then never saw any of it, found or not. So are, of a '
+        'regression, the mean absolute errors (MAE), in standard deviations.',
       ),
       tag(
         'li',
