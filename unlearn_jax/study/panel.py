@@ -360,6 +360,7 @@ def _curves(case: cases.Case, evidence: arena.Evidence):
     batch_size=64,
     steps=_STEPS,
     orders=2,
+    looked_at=_LOOKED_AT,
     width=place.ground.fleet.width,
   )
 
@@ -393,6 +394,7 @@ def _cost(look: cases.Look) -> Rows:
 _RESAMPLES = 10  # for the intervals of metrics that compare ensembles
 _SHOWN = 4  # forgotten points whose margins are kept
 _STEPS = 100  # of relearning
+_LOOKED_AT = 256  # rows, after each of them
 _RELEARN = optax.adam(1e-3)  # one object: programs are found by it
 # Of a system, whose answers are those of many models; and of a few of them.
 _OF_WEIGHTS = ('features', 'relearn', 'distance')
