@@ -34,7 +34,8 @@ class Profile:
     shards, slices, batch_size, epochs: of the recipe.
     examples: rows that it was measured on.
     step_seconds: [slices] of one step at depth 1, 2, ..
-    repair_seconds: from the call to the first step of a repair, of one shard.
+    repair_seconds: of a repair of one shard beside its steps; it is taken to
+      come before them.
     shard_seconds: more than that for each further shard of the same repair.
     stage_bytes: [slices] on disk of one stage at depth 1, 2, ..
     accuracy: on the test split, of all that may serve: '4 4 1 0' is of two

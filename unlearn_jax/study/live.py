@@ -25,6 +25,7 @@ from unlearn_jax.study import measuring, planning
 from unlearn_jax.study import progress as progress_lib
 
 _PARTS = ('measured', 'system')  # folders of a real run
+_ROUNDS = 3  # of repairs that a prediction stands on
 _APART = 1e9  # seconds between requests, so that no repair meets the next one
 
 
@@ -36,7 +37,6 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
   demands = [planning.demand(settings, rate) for rate in live['rates']]
   if not demands:
     raise errors.ConfigError('live.rates: at least one')
-  files.make_folder(folder)
   found = []
   total = len(demands) * len(lines)
   with progress_lib.Progress(total, 'live', 'policies') as bar:
@@ -52,6 +52,7 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
         rows.append(follow(name, choice, of, drawn, bins=live['bins']))
         bar.update(1)
       found.append({'rate': of.rate, 'lines': rows})
+  files.make_folder(folder)
   summary = {
     'study': 'live',
     'requests': live['requests'],
@@ -128,7 +129,7 @@ def real(
       f'{requests} requests are no multiple of the batches {list(batches)}'
     )
   made, served = (folder / part for part in _PARTS)
-  measured = measuring.measure(recipe, str(made), name='tiny')
+  measured = measuring.measure(recipe, str(made), name='tiny', rounds=_ROUNDS)
   profiles = {
     clock: profile_lib.Profile.from_json(measured[clock])
     for clock in measuring.CLOCKS

@@ -149,18 +149,16 @@ def repair(
 
 
 def paces(timed: Sequence[Timed], recipe: Any, clock: str) -> dict[str, Any]:
-  """Seconds of a step at each depth, and of what comes before the first.
+  """Seconds of a step at each depth, and of a repair beside its steps.
 
   A stage that another one came before tells its own steps; the first of a
   repair tells them with what comes before, and repairs of two shards tell what
-  a shard adds to that. Medians of each.
+  a shard adds to that. What comes after the last is told by itself. Medians.
   """
   first: dict[int, list[tuple[float, int]]] = {}
   later: dict[int, list[tuple[float, int]]] = {}
   for one in timed:
     seconds = np.diff([0.0, *one.finished[clock]])
-    # What comes after the last stage is its part.
-    seconds[-1] += one.whole[clock] - one.finished[clock][-1]
     steps = _steps(one, recipe)
     for number, stage in enumerate(one.trained):
       kind = later if number else first
@@ -178,8 +176,9 @@ def paces(timed: Sequence[Timed], recipe: Any, clock: str) -> dict[str, Any]:
   missing = [d for d in range(1, recipe.slices + 1) if d not in pace]
   if missing:
     raise errors.DataError(f'no repair has trained at depth {missing}')
+  after = _median(one.whole[clock] - one.finished[clock][-1] for one in timed)
   more = _median(
-    one.whole[clock]
+    one.finished[clock][-1]
     - before
     - sum(
       pace[stage.depth] * n
@@ -190,7 +189,7 @@ def paces(timed: Sequence[Timed], recipe: Any, clock: str) -> dict[str, Any]:
   )
   return {
     'step_seconds': [float(pace[d]) for d in range(1, recipe.slices + 1)],
-    'repair_seconds': before,
+    'repair_seconds': before + after,
     'shard_seconds': more,
   }
 

@@ -203,7 +203,7 @@ def _measured(profile) -> Markup:
     'layout': f'{profile["shards"]} shards x {profile["slices"]} slices',
     'examples': profile['examples'],
     'step, in ms, by depth': [1000 * s for s in profile['step_seconds']],
-    'before the first step of a repair, in s': profile['repair_seconds'],
+    'of a repair beside its steps, in s': profile['repair_seconds'],
     'stage, in kB, by depth': [b / 1000 for b in profile['stage_bytes']],
     'accuracy by depth, all shards': [
       profile['accuracy'][' '.join([str(depth + 1)] * profile['shards'])]
