@@ -54,6 +54,7 @@ def get_config(variant=''):
       'learning_rate': 0.05,
       'weight_decay': 0.0,
       'epochs': 40,
+      'batch_size': 32,
     },
   }
   if variant == 'owners':

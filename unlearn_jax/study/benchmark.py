@@ -2,9 +2,10 @@
 
 Originals and oracles are trained as a fleet, once. For each kind of forget set
 every method gets the same number of trials, on models and on a set of that
-kind that are in no table. Then it unlearns each published set, for all models
-side by side, and the panel compares them with the oracles. What is done is
-kept by the hash of all it depends on, so a killed run goes on.
+kind that are in no table; where rows are corrupted, others are there. Then it
+unlearns each published set, for all models side by side, and the panel compares
+them with the oracles. What is done is kept by the hash of all it depends on, so
+a killed run goes on.
 """
 
 import functools
@@ -108,6 +109,7 @@ class _Study:
     )
 
   def _place(self, of, draw: int) -> arena.Arena:
+    """The draw says which rows are corrupted, where any are."""
     pruner = {name: value for name, value in of.items() if name != 'corruption'}
     return arena.prepare(
       self._settings,
