@@ -14,11 +14,13 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
 from absl import logging
+
+from unlearn_jax import errors
 
 Path = str | os.PathLike
 
@@ -53,6 +55,10 @@ class Disk:
   def rmdir(self, path: Path) -> None:
     os.rmdir(path)
 
+  def hold(self, path: Path) -> BinaryIO:
+    """Opens a file that is there to be locked, made when it is missing."""
+    return open(path, 'ab')
+
   def run(self, what: str, act: Callable[[], Any]) -> Any:
     """A commit of Orbax or of SQLite, whose own calls are not ours."""
     del what
@@ -62,6 +68,15 @@ class Disk:
 disk = Disk()
 # As JSON writes them where it may; `float` reads them back.
 NOT_FINITE = {'nan': 'NaN', 'inf': 'Infinity', '-inf': '-Infinity'}
+
+
+@contextlib.contextmanager
+def naming(what: str, path: Path) -> Iterator[None]:
+  """Errors of the file system, with what was to be done to which path."""
+  try:
+    yield
+  except OSError as error:
+    raise errors.WorkdirError(f'cannot {what} {path}: {error}') from error
 
 
 def make_folder(folder: pathlib.Path) -> None:
@@ -100,12 +115,14 @@ def locked(path: pathlib.Path) -> Iterator[None]:
   The system lets go for a process that dies. The file stays: without it two
   could hold two files of the same name.
   """
-  with open(path, 'ab') as handle:
-    try:
-      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      logging.info('waiting for the process that holds %s', path)
-      fcntl.flock(handle, fcntl.LOCK_EX)
+  with contextlib.ExitStack() as stack:
+    with naming('lock', path):
+      handle = stack.enter_context(disk.hold(path))
+      try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        logging.info('waiting for the process that holds %s', path)
+        fcntl.flock(handle, fcntl.LOCK_EX)
     yield
 
 

@@ -75,7 +75,7 @@ def _made_up(
 
 
 def _compare(path: pathlib.Path, mine: Mapping[str, Any]) -> None:
-  known = json.loads(path.read_bytes()) if path.exists() else []
+  known = _read(path)
   if len(mine['digests']) > 1:
     raise errors.NotReproducible(
       f'the devices of this machine give {len(mine["digests"])} different '
@@ -91,4 +91,14 @@ def _compare(path: pathlib.Path, mine: Mapping[str, Any]) -> None:
       )
     if same_fit:
       return
-  files.write_json(path, [*known, mine])
+  with files.naming('write', path):
+    files.write_json(path, [*known, mine])
+
+
+def _read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """The machines that are known."""
+  try:
+    with files.naming('read', path):
+      return json.loads(path.read_bytes()) if path.exists() else []
+  except ValueError as error:
+    raise errors.WorkdirError(f'{path} is damaged: {error}') from error

@@ -1,7 +1,9 @@
 """The work directory of a system: how it begins, and what says it is one."""
 
+import contextlib
 import json
 import pathlib
+import re
 import secrets
 from typing import Any
 
@@ -13,6 +15,8 @@ from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
 
 _FORMAT = 2
+_BEGUN = re.compile(r'ledger\.sqlite(-wal|-shm|-journal)?|\.system\.json\.new')
+_HALF = re.compile(r'ledger\.sqlite(-wal|-shm|-journal)?|\.system\.json\.new')
 
 
 def begin(
@@ -24,20 +28,13 @@ def begin(
   records = records_lib.Records(
     recipe, salt, data.ids, data.owners, data.content_digests()
   )
-  files.make_folder(path)
-  # What a killed `create` left is no system yet: it is begun again.
-  for found in list(path.iterdir()):
-    if (
-      not found.name.startswith('ledger.sqlite')
-      or (path / 'system.json').exists()
-    ):
-      raise errors.WorkdirError(f'{path} is not empty; nothing was touched')
-    files.disk.unlink(found)
+  with files.naming('begin', path):
+    _make_room(path)
   ledger = ledger_lib.Ledger(path / 'ledger.sqlite', salt, create=True)
   roots = merkle.of_roots(records.roots()).hex()
   begun = {'roots': roots, 'recipe': recipe.digest(data).hex()}
-  ledger.admit(records.ids, records.owners, records.contents, begun)
-  ledger.close()
+  with contextlib.closing(ledger):
+    ledger.admit(records.ids, records.owners, records.contents, begun)
   largest = int(records.counts().sum(axis=1).max(initial=1))
   facts = {
     'format': _FORMAT,
@@ -49,7 +46,8 @@ def begin(
   }
   facts['seal'] = files.digest(facts)
   # Last: where it stands, the system is whole.
-  files.write_json(path / 'system.json', facts)
+  with files.naming('begin', path):
+    files.write_json(path / 'system.json', facts)
   return facts
 
 
@@ -59,6 +57,8 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     facts = json.loads((path / 'system.json').read_bytes())
   except FileNotFoundError as error:
     raise errors.WorkdirError(f'{path} holds no system') from error
+  except OSError as error:
+    raise errors.WorkdirError(f'cannot read {path}: {error}') from error
   except ValueError as error:
     raise errors.WorkdirError(f'{path}/system.json is damaged') from error
   if not isinstance(facts, dict):
@@ -73,3 +73,14 @@ def read(path: pathlib.Path) -> dict[str, Any]:
       f'{path} has format {facts.get("format")}, this version reads {_FORMAT}'
     )
   return facts
+
+
+def _make_room(path: pathlib.Path) -> None:
+  """An empty folder; what a killed `begin` left is no system yet, and goes."""
+  files.make_folder(path)
+  found = [child.name for child in path.iterdir()]
+  if not all(map(_HALF.fullmatch, found)):
+    raise errors.WorkdirError(f'{path} is not empty; nothing was touched')
+  for name in found:
+    files.disk.unlink(path / name)
+  files.disk.sync(path)
