@@ -178,7 +178,13 @@ def _write_arrays(folder: pathlib.Path, leaves: dict[str, np.ndarray]) -> None:
 def _save_arrays(folder: pathlib.Path, stored: dict[str, np.ndarray]) -> None:
   ocp = _orbax()
   with _checkpointer() as checkpointer:
-    checkpointer.save(folder, args=ocp.args.StandardSave(stored))
+    try:
+      checkpointer.save(folder, args=ocp.args.StandardSave(stored))
+    # A full disk reaches us as whatever the writer happened to trip over.
+    except Exception as error:
+      raise errors.CheckpointError(
+        f'Orbax cannot write {folder}: {error}'
+      ) from error
 
 
 def _read_arrays(

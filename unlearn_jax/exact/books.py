@@ -65,7 +65,7 @@ class Books:
         self.ledger.take_over()
       self.data = data
       self.changes = 0  # counts what makes a plan old
-      self._version = self.ledger.version()
+      self._version: int | None = self.ledger.version()
       self._load()
     except BaseException:
       self.ledger.close()
@@ -104,6 +104,10 @@ class Books:
       self.changes += 1
     yield
     self._version = version
+
+  def doubt(self) -> None:
+    """Counts what this process last wrote as news: it may have happened."""
+    self._version = None
 
   def resolve(self, asked: Sequence[Asked]) -> list[Found]:
     """What each request means after those before it; one bad refuses all."""

@@ -57,7 +57,7 @@ def erase(
   stale = devices.from_lead(lambda: store.stale(derivable))
   if stale:
     books.ledger.note('erasing', {'stages': stale})
-    devices.from_lead(lambda: [store.remove(name) for _, name, _ in stale])
+    devices.from_lead(lambda: _remove(books, store, stale))
   if not ready:
     return []
   for _ in range(_TRIES):
@@ -100,6 +100,13 @@ def residue(
   except errors.LedgerError as error:
     left.append(str(error))
   return left
+
+
+def _remove(books: books_lib.Books, store: store_lib.Store, stale) -> None:
+  for _, name, _ in stale:
+    # Who has taken over may have made it again, for an example that came back.
+    books.ledger.held().check_writer()
+    store.remove(name)
 
 
 def _gone(books: books_lib.Books, requests: Iterable[int]) -> set[str]:

@@ -5,7 +5,7 @@ replaced in one assignment, so a prediction that has begun ends on the view it
 began with, and one that begins later sees only the new one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
 import jax
@@ -32,6 +32,14 @@ class View(NamedTuple):
   @property
   def depths(self) -> list[int]:
     return [stage.depth if stage else 0 for stage in self.stages]
+
+  def only(self, names: Container[str]) -> 'View':
+    """Without the shards that answer with a stage of another name."""
+    shards = [
+      shard if shard[2] in names else (None, None, None)
+      for shard in zip(*self, strict=True)
+    ]
+    return View(*zip(*shards, strict=True)) if shards else self
 
 
 def choose(

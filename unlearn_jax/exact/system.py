@@ -98,7 +98,12 @@ class System:
       aggregate=self.recipe.aggregate,
       fallback=self.recipe.fallback,
     )
-    self._recover()
+    try:
+      self._switch()
+      self._settle()
+    except BaseException:
+      self.close()
+      raise
 
   @classmethod
   def create(
@@ -417,14 +422,26 @@ class System:
     """Nobody else changes what is true meanwhile; all they did is known."""
     with self._lock, self._books.alone('change'):
       self._follow()
-      yield
+      try:
+        yield
+      except BaseException:
+        # It may have happened all the same: whoever asks next looks first.
+        self._books.doubt()
+        raise
 
   @contextlib.contextmanager
   def _one_repair(self) -> Iterator[None]:
     """Nobody else trains meanwhile; what a killed one left is cleaned up."""
     with self._repairing, self._books.alone('repair'):
+      self._books.ledger.check_writer()
       self._store.sweep()
-      yield
+      self._settle()
+      try:
+        yield
+      except errors.UnlearnError:
+        if devices.is_lead():  # Its files may have been swept away.
+          self._books.ledger.held().check_writer()
+        raise
 
   def _follow(self) -> None:
     """Takes over what another process has done, and serves accordingly."""
@@ -532,17 +549,18 @@ class System:
       self._store.remove(name)
       raise
 
-  def _recover(self) -> None:
-    """Finishes what a kill may have cut short; then serves."""
-    self._switch()
-    if any(
-      r.kind == 'delete' for r in self._books.ledger.lacking('deactivated')
-    ):
+  def _settle(self) -> None:
+    """Finishes requests that a kill or an error cut short."""
+
+    def cut_short():
+      lacking = self._books.ledger.lacking('deactivated')
+      return [r.seq for r in lacking if r.kind == 'delete']
+
+    if cut_short():
       with self._one_change():
-        lacking = self._books.ledger.lacking('deactivated')
-        done = [r.seq for r in lacking if r.kind == 'delete']
-        self._switch()
-        self._books.mark(done, 'deactivated')
+        if done := cut_short():
+          self._switch()
+          self._books.mark(done, 'deactivated')
 
   def _leave(self, found: Sequence[books_lib.Found]):
     """Carries out requests; their numbers, and what each is answered."""
@@ -628,10 +646,18 @@ class System:
   def _switch(self, names: Mapping[stages.Stage, str] | None = None) -> None:
     """Serves the longest prefix that is derivable and exists, per shard."""
     names = self.names() if names is None else names
-    have = devices.from_lead(self._store.names)
     # What may not be used any more does not stay in memory either.
     derivable = set(names.values())
     self._kept = {n: t for n, t in self._kept.items() if n in derivable}
+    try:
+      self._server.view = self._view(names)
+    except BaseException:
+      # A shard that gives no answer, not one that must not be given.
+      self._server.view = self._server.view.only(derivable)
+      raise
+
+  def _view(self, names: Mapping[stages.Stage, str]) -> serving.View:
+    have = devices.from_lead(self._store.names)
     chosen = self._chosen(names, have)
     chosen_names = tuple(names[s] if s else None for s in chosen)
     view = self._server.view
@@ -640,7 +666,7 @@ class System:
       if name not in params:
         params[name] = self._state(stage, names).params if stage else None
     served = tuple(params[name] for name in chosen_names)
-    self._server.view = serving.View(chosen, served, chosen_names)
+    return serving.View(chosen, served, chosen_names)
 
   def _state(self, stage: stages.Stage, names) -> program_lib.State:
     """A stage that exists, with what it stands on."""
