@@ -15,11 +15,8 @@ from typing import Any
 from unlearn_jax import errors, files
 from unlearn_jax.exact import books as books_lib
 from unlearn_jax.exact import chain
-from unlearn_jax.exact import ledger as ledger_lib
 
 FORMAT = 1
-# Rows that are shown whole; of others only the digest is.
-_SHOWN = ('erasing', 'taken over')
 
 
 def make(
@@ -41,43 +38,59 @@ def make(
   rows = ledger.log(first)
   _check(request, rows, files.digest(made))
   about = {n for n, facts, _, _ in rows if _concerns(facts, request)}
+  gone = {name for _, name in rows[0][1]['gone']}
   last = max(n for n, facts, _, _ in rows if 'made' in facts)
   before = ledger.log(first - 1)[0][3] if first > 1 else chain.START
-  roots, tokens = books.records.roots(), ledger.tokens_of(request)
+  roots, left = books.records.roots(), ledger.tokens_of(request)
+  deleted = [one for one in left if one.shard is not None]
+  absent = books.records.absence([one.token for one in deleted])
   found = {
     'format': FORMAT,
     'request': request,
     'recipe': recipe.hex(),
     # The log from the row that accepted it: rows that matter as text, others
-    # as digests.
-    'first': first,
+    # as digests. None after the last that tells of stages is left out, or it
+    # could be an older one.
     'before': before.hex(),
     'rows': [
       text
-      if n in about or n == last or facts['event'] in _SHOWN
+      if n in about or n >= last or _removes(facts, gone)
       else {'digest': chain.digest(text).hex()}
       for n, facts, text, _ in rows
     ],
     'head': rows[-1][3].hex(),
     'roots': [[root.hex() for root in of_shard] for of_shard in roots],
     'stages': [list(stage) for stage in made],
-    'deleted': [_of(left, books) for left in tokens if left.shard is not None],
-    'owners': [left.token.hex() for left in tokens if left.shard is None],
+    # With what shows that it is not in use; None in it where it came back.
+    'deleted': [
+      {
+        'token': one.token.hex(),
+        'shard': one.shard,
+        'slice': one.part,
+        'absent': proofs,
+      }
+      for one, proofs in zip(deleted, absent, strict=True)
+    ],
+    'owners': [one.token.hex() for one in left if one.shard is None],
   }
   return {**found, 'seal': files.digest(found)}
-
-
-def _of(left: ledger_lib.Left, books: books_lib.Books) -> dict[str, Any]:
-  """What shows that an example is not in use; none where it came back."""
-  token, shard, part, back = left
-  absent = None if back else books.records.absence(shard, part, token)
-  return {'token': token.hex(), 'shard': shard, 'slice': part, 'absent': absent}
 
 
 def _concerns(facts, request: int) -> bool:
   if facts['event'] == 'accepted':
     return any(told[0] == request for told in facts['requests'])
   return request in facts.get('requests', ())
+
+
+def _removes(facts, gone: set[str]) -> bool:
+  if facts['event'] != 'erasing':
+    return False
+  return any(name in gone for _, name, _ in facts['stages'])
+
+
+def _tells(facts) -> bool:
+  """Whether a row changes what may be used, or says what that has made."""
+  return 'made' in facts or facts['event'] in ('accepted', 'added')
 
 
 def _check(request: int, rows, made: str) -> None:
@@ -92,8 +105,8 @@ def _check(request: int, rows, made: str) -> None:
     raise errors.WorkdirError(
       f'request {request} is not erased yet: repair, then ask again'
     )
-  told = [f['made'] for _, f, _, _ in rows if 'made' in f]
-  if not told or told[-1] != made:
+  last = next((f for _, f, _, _ in reversed(rows) if _tells(f)), {})
+  if last.get('made') != made:
     raise errors.WorkdirError(
       'the stages are not those that were last repaired: repair, then ask again'
     )

@@ -166,9 +166,9 @@ class Ledger:
         ((seq, token) for token in tokens),
       )
       back = self._db.execute(
-        'select token from deleted where back = ?', (seq,)
+        'select token, shard, slice from deleted where back = ?', (seq,)
       )
-      told = [seq, len(ids), _digest_of(token for (token,) in back)]
+      told = [seq, len(ids), _digest_of(back)]
       row, now = self._log('added', {**facts, 'request': told})
       self._db.execute(
         'insert into requests (seq, kind, count, row, accepted) '
@@ -222,7 +222,7 @@ class Ledger:
     Until then what was deleted is overwritten in the database, but not gone.
     """
     with self._naming('empty the journal of'):
-      busy = self._db.execute('pragma wal_checkpoint(truncate)').fetchone()[0]
+      busy = files.disk.run('checkpoint', self._checkpoint)
     return not busy
 
   def records(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -335,18 +335,26 @@ class Ledger:
       found = self._db.execute('pragma integrity_check').fetchone()[0]
       if found != 'ok':
         raise self._damaged(found)
-      rows = self._db.execute('select body, hash from log order by seq')
-      rows = rows.fetchall()
+      found = self._db.execute('select seq, body, hash from log order by seq')
+      numbers, rows = [], []
+      for number, *row in found:
+        numbers.append(number)
+        rows.append(row)
       wrong = chain.broken(rows)
       if wrong:
         raise self._damaged(f'row {wrong} of the log was changed')
+      if numbers != list(range(1, len(rows) + 1)):
+        raise self._damaged('rows of the log have other numbers')
       if head is not None and head != chain.START.hex():
         if head not in {link.hex() for _, link in rows}:
           raise errors.LedgerError(
             f'{self._path} never had the head {head}: it was rolled back, or '
             'is another one'
           )
-      self._compare([json.loads(text) for text, _ in rows])
+      try:
+        self._compare([json.loads(text) for text, _ in rows])
+      except (LookupError, TypeError, ValueError) as error:
+        raise self._damaged(f'its log is none: {error!r}') from error
 
   def tokens(self, names: Iterable[int | str], kind: str = 'id') -> list[bytes]:
     """Keyed names of ids, owners or requests."""
@@ -357,13 +365,15 @@ class Ledger:
     """What the tables say against what the log does."""
     if self._fact('epoch') != max((row['epoch'] for row in rows), default=1):
       raise self._damaged('its epoch is not what the log says')
-    left: dict[int, list[bytes]] = {}
-    came: dict[int, list[bytes]] = {}
-    deleted = self._db.execute('select token, request, back from deleted')
-    for token, request, back in deleted:
-      left.setdefault(request, []).append(token)
+    left: dict[int, list[tuple]] = {}
+    came: dict[int, list[tuple]] = {}
+    deleted = self._db.execute(
+      'select request, back, token, shard, slice from deleted'
+    )
+    for request, back, *who in deleted:
+      left.setdefault(request, []).append(who)
       if back is not None:
-        came.setdefault(back, []).append(token)
+        came.setdefault(back, []).append(who)
     told = history.requests(rows)
     found = self._db.execute(
       f'select seq, kind, count, row, token, asked, answer, '
@@ -371,13 +381,13 @@ class Ledger:
     )
     for seq, kind, count, row, *named in found:
       times = zip(STATES, named[3:], strict=True)
-      tokens = (came if kind == 'add' else left).pop(seq, ())
+      who = (came if kind == 'add' else left).pop(seq, ())
       stands = history.Told(
         kind,
         count,
         row,
-        _digest_of(tokens),
-        None if named[1] is None else _digest_of_name(*named[:3]),
+        _digest_of(who),
+        None if named[:3] == [None] * 3 else _digest_of_name(*named[:3]),
         {state: time for state, time in times if time is not None},
       )
       if told.pop(seq, None) != stands:
@@ -394,14 +404,14 @@ class Ledger:
     tokens = self.tokens(deletion.ids)
     asking = self.tokens(deletion.owners, 'owner')
     places = [*deletion.places, *[(None, None)] * len(asking)]
+    left = [
+      (token, *place)
+      for token, place in zip(tokens + asking, places, strict=True)
+    ]
     self._db.executemany(
-      'insert into deleted values (?, ?, ?, ?, null)',
-      (
-        (token, seq, *place)
-        for token, place in zip(tokens + asking, places, strict=True)
-      ),
+      f'insert into deleted values (?, {seq}, ?, ?, null)', left
     )
-    return _digest_of(tokens + asking)
+    return _digest_of(left)
 
   def _log(self, event: str, facts: Mapping[str, Any]) -> tuple[int, float]:
     """Adds a row; its number and its time. Inside a transaction."""
@@ -438,6 +448,10 @@ class Ledger:
         f'cannot {what} ledger {self._path}: {error}'
       ) from error
 
+  def _checkpoint(self) -> int:
+    done = self._db.execute('pragma wal_checkpoint(truncate)')
+    return done.fetchone()[0]
+
   def _fact(self, name: str) -> Any:
     row = self._db.execute(
       'select value from facts where name = ?', (name,)
@@ -467,8 +481,14 @@ class Ledger:
     return errors.LedgerError(f'ledger {self._path} is damaged: {why}')
 
 
-def _digest_of(tokens: Iterable[bytes]) -> str:
-  return hashlib.sha256(b''.join(sorted(tokens))).hexdigest()
+def _digest_of(left: Iterable[tuple[bytes, int | None, int | None]]) -> str:
+  """Of tokens and the places that they had; owners have none."""
+  lines = [
+    # What is no token in a damaged table has a digest too, another one.
+    f'{token.hex() if type(token) is bytes else repr(token)} {shard} {part}\n'
+    for token, shard, part in left
+  ]
+  return hashlib.sha256(''.join(sorted(lines)).encode()).hexdigest()
 
 
 def _digest_of_name(token: bytes | None, asked: bytes, answer: str) -> str:

@@ -7,6 +7,7 @@ these prove it. A root tells the number of its leaves too, or an inner node
 could be passed off as a leaf and two distant ones as neighbors.
 """
 
+import bisect
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
@@ -65,17 +66,21 @@ def of_roots(roots: Sequence[Sequence[bytes]]) -> bytes:
 
 
 def absence(
-  token: bytes, named: Sequence[bytes], sealed: Sequence[bytes]
-) -> dict[str, Any]:
-  """Proves that `token` is none of the sorted `named`, as JSON holds it.
+  tokens: Iterable[bytes], named: Sequence[bytes], sealed: Sequence[bytes]
+) -> list[dict[str, Any] | None]:
+  """Proves of each token that it is none of the sorted `named`.
 
-  Neighbors come with their place, what they are made of and the nodes beside
-  their way to the root.
+  As JSON holds it; None for a token that is there. Neighbors come with their
+  place, what they are made of and the nodes beside their way to the root.
   """
-  before = sum(name < token for name in named)
-  if before < len(named) and named[before] == token:
-    raise ValueError('a token that is in the tree')
   levels = list(_levels(leaves(named, sealed).tobytes()))
+  return [_absence(token, named, sealed, levels) for token in tokens]
+
+
+def _absence(token, named, sealed, levels) -> dict[str, Any] | None:
+  before = bisect.bisect_left(named, token)
+  if before < len(named) and named[before] == token:
+    return None
   return {
     'count': len(named),
     'neighbors': [

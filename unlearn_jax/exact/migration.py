@@ -40,11 +40,12 @@ def _from_1(db, digest_of: Callable[..., str]) -> list[list[Any]]:
   )
   told = []
   for seq, kind, count, *times in rows.fetchall():
-    left = db.execute('select token from deleted where request = ?', (seq,))
+    left = db.execute(
+      'select token, shard, slice from deleted where request = ?', (seq,)
+    )
     pairs = zip(_TIMES, times, strict=True)
     said = {name: time for name, time in pairs if time is not None}
-    tokens = digest_of(token for (token,) in left)
-    told.append([seq, kind, count, tokens, said])
+    told.append([seq, kind, count, digest_of(left), said])
   return told
 
 

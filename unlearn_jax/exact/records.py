@@ -5,7 +5,7 @@ flips one flag. Merkle roots of the slices that changed are made again when
 they are asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,11 +149,23 @@ class Records:
       )
     return where
 
-  def absence(self, shard: int, part: int, token: bytes) -> dict[str, Any]:
-    """Proves that no survivor of a slice has this token."""
-    where, _ = self._by_place[shard, part]
-    left = where[self.alive[where]]
-    return merkle.absence(token, *self._named(left))
+  def absence(
+    self, tokens: Sequence[bytes]
+  ) -> list[list[list[dict[str, Any] | None]]]:
+    """[tokens][shards][slices] proofs that no survivor has a token.
+
+    None where one has. Of every slice: who came back for another owner stands
+    in another one than before.
+    """
+    shards, slices = self._recipe.shards, self._recipe.slices
+    proofs = {}
+    for place, (where, _) in self._by_place.items():
+      left = where[self.alive[where]]
+      proofs[place] = merkle.absence(tokens, *self._named(left))
+    return [
+      [[proofs[s, part][at] for part in range(slices)] for s in range(shards)]
+      for at in range(len(tokens))
+    ]
 
   def _named(self, at: np.ndarray) -> tuple[list[bytes], list[bytes]]:
     """Tokens and seals of the records at these positions."""
