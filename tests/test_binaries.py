@@ -13,6 +13,7 @@ import pytest
 from tests.data import makers
 from unlearn_jax import experiment
 from unlearn_jax.models import _vit_weights
+from unlearn_jax.study import live, planning
 
 ROOT = pathlib.Path(__file__).parents[1]
 BINARIES = sorted(
@@ -50,6 +51,8 @@ def _write_table(path):
 
 def _with_tiny_data(config, folder):
   """Data that is not in the clone is replaced by a few rows of its format."""
+  if 'data' not in config:  # a plan is about what was measured
+    return config
   if config.data.name == 'tabular':
     config.data.file = str(folder / 'mine.csv')
     _write_table(folder / 'mine.csv')
@@ -122,6 +125,11 @@ def test_every_config_runs_a_tiny_step(name, tmp_path):
     assert len(summary['leaderboard']) == len(config.methods) + framed
     again = experiment.benchmark(config, str(tmp_path / 'run'))
     assert again['rows'] == summary['rows']
+  elif config.get('study') == 'plan':
+    for study in (planning, live):
+      summary = study.run(config.to_dict(), str(tmp_path / 'run'))
+      for found in summary['rates']:
+        assert {row['line'] for row in found['lines']} == set(config.lines)
   else:
     summary, _ = experiment.fit(config, str(tmp_path / 'run'))
     assert summary['steps'] >= 1

@@ -1,6 +1,9 @@
 """Measuring, planning and following a tiny system; predictions kept by it."""
 
 import json
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.study import live, measuring, planning
 from unlearn_jax.study.report import page
 
+ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = {
   'data': {'name': 'digits'},
   'model': {'name': 'linear'},
@@ -75,7 +79,7 @@ def test_what_is_expected_before_anybody_asks_is_near(real):
 
 def test_a_measured_profile_is_one(real):
   for clock in measuring.CLOCKS:
-    of = profile_lib.Profile.from_json(real['profiles'][clock])
+    of = profile_lib.Profile.from_json(real['rows'][0]['profiles'][clock])
     assert (of.shards, of.slices, of.examples) == (2, 2, 1437)
     assert set(of.accuracy) == {'2 2', '2 1', '2 0', '1 1', '1 0'}
     assert of.accuracy['2 2'] > 0.5
@@ -85,7 +89,7 @@ def test_a_measured_profile_is_one(real):
 def test_paces_are_found_again_in_times_that_follow_them():
   """Repairs of known paces, noise in one of them."""
   recipe = recipe_lib.Recipe(data={}, model={}, slices=3, batch_size=10)
-  pace, before, more = [2.0, 3.0, 5.0], 7.0, 0.5
+  pace, before, more, after = [2.0, 3.0, 5.0], 7.0, 0.5, 0.25
 
   def timed(shards, depths, rows, late=0.0):
     trained, seconds = [], [before + more * (shards - 1) + late]
@@ -99,7 +103,7 @@ def test_paces_are_found_again_in_times_that_follow_them():
       tuple(trained),
       (rows,) * len(trained),
       {'wall': finished},
-      {'wall': finished[-1]},
+      {'wall': finished[-1] + after},
       0,
     )
 
@@ -116,7 +120,7 @@ def test_paces_are_found_again_in_times_that_follow_them():
       'wall',
     )
     assert found['step_seconds'] == pytest.approx(pace)
-    assert found['repair_seconds'] == pytest.approx(before)
+    assert found['repair_seconds'] == pytest.approx(before + after)
     assert found['shard_seconds'] == pytest.approx(more)
   with pytest.raises(errors.DataError, match=r'at depth \[1\]'):
     measuring.paces([timed(1, (2, 3), 30)], recipe, 'wall')
@@ -218,6 +222,23 @@ def test_wrong_settings_are_refused_before_anything_is_made(
   with pytest.raises(errors.UnlearnError, match=words):
     planning.run(_settings(**change), str(tmp_path / 'new'))
   assert not (tmp_path / 'new').exists()
+
+
+def test_a_wrong_flag_of_a_binary_is_one_line(tmp_path):
+  for binary, flag, words in (
+    ('plan', '--config.accuracy=2.0', 'ConfigError: accuracy is from 0 to 1'),
+    ('live', '--config.live.bins=0', 'ConfigError: bins 0: at least 1'),
+  ):
+    config = f'--config={ROOT}/configs/plan_s3t_fashion.py:smoke'
+    command = [f'{ROOT}/experiments/{binary}.py', config, flag]
+    result = subprocess.run(
+      [sys.executable, *command, f'--workdir={tmp_path}/new'],
+      capture_output=True,
+      text=True,
+    )
+    assert result.returncode == 1 and words in result.stderr
+    assert 'Traceback' not in result.stderr
+    assert not (tmp_path / 'new').exists()
 
 
 def test_wrong_real_runs_are_refused(tmp_path):

@@ -25,7 +25,6 @@ from unlearn_jax.study import measuring, planning
 from unlearn_jax.study import progress as progress_lib
 
 _PARTS = ('measured', 'system')  # folders of a real run
-_ROUNDS = 3  # of repairs that a prediction stands on
 _APART = 1e9  # seconds between requests, so that no repair meets the next one
 
 
@@ -116,6 +115,9 @@ def real(
 ) -> dict[str, Any]:
   """Deletes and repairs a real system, beside what was predicted.
 
+  Paces are those of another system of the recipe, repaired in turn with it, so
+  that what disturbs the machine disturbs both.
+
   Args:
     recipe: of a tiny system with a test split.
     workdir: new; the measured system and the one of the run are made in it.
@@ -128,15 +130,15 @@ def real(
     raise errors.ConfigError(
       f'{requests} requests are no multiple of the batches {list(batches)}'
     )
-  made, served = (folder / part for part in _PARTS)
-  measured = measuring.measure(recipe, str(made), name='tiny', rounds=_ROUNDS)
-  profiles = {
-    clock: profile_lib.Profile.from_json(measured[clock])
-    for clock in measuring.CLOCKS
-  }
-  system = system_lib.System.create(str(served), recipe)
+  measuring.check_device()
+  other, system = (
+    system_lib.System.create(str(folder / part), recipe) for part in _PARTS
+  )
   rows = []
-  with contextlib.closing(system):
+  with contextlib.closing(system), contextlib.closing(other):
+    other.train()
+    known = measuring.facts(other, 'tiny')
+    calibration = measuring.Calibration(other)
     system.train()
     places = measuring.Places(system)
     for seed in seeds:
@@ -144,14 +146,9 @@ def real(
         rng = np.random.default_rng(seed)
         left = np.flatnonzero(places.alive)
         chosen = rng.permutation(left)[:requests].reshape(-1, batch)
-        one = _Stream(system, places, profiles, chosen)
+        one = _Stream(system, places, chosen, known, calibration)
         rows.append({'seed': seed, 'batch': batch, **one.run()})
-  return {
-    'rows': rows,
-    'requests': requests,
-    'profiles': measured,
-    'recipe': dict(recipe),
-  }
+  return {'rows': rows, 'requests': requests, 'recipe': dict(recipe)}
 
 
 def real_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -182,13 +179,14 @@ def real_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
 class _Stream:
   """One stream of requests on a real system."""
 
-  def __init__(self, system, places, profiles, chosen: np.ndarray):
-    """`chosen` [repairs, batch] positions."""
+  def __init__(self, system, places, chosen: np.ndarray, known, calibration):
+    """`chosen` [repairs, batch] positions; `known` is all but the paces."""
     self._system, self._places, self._chosen = system, places, chosen
-    self._profiles, self._test = profiles, system.recipe.open_data('test')
-    recipe = system.recipe
+    self._known, self._calibration = known, calibration
+    self._test, recipe = system.recipe.open_data('test'), system.recipe
     flat = chosen.ravel()
-    asked = demand_lib.Asked(
+    # All of this before anything happens.
+    self._asked = demand_lib.Asked(
       times=np.repeat(_APART * np.arange(1, len(chosen) + 1), chosen.shape[1]),
       shard=places.shard[flat],
       part=places.part[flat],
@@ -196,13 +194,6 @@ class _Stream:
       counts=places.counts(recipe.shards, recipe.slices),
       end=_APART * (len(chosen) + 1),
     )
-    # Before anything happens.
-    self._predicted = {
-      clock: events.follow(
-        profile, system.sequences, events.Policy('at once'), asked
-      )
-      for clock, profile in profiles.items()
-    }
     left, batch = int(places.alive.sum()), chosen.shape[1]
     self._expected = sum(
       recipe.epochs
@@ -218,7 +209,7 @@ class _Stream:
   def run(self) -> dict[str, Any]:
     """Does it; predicted and measured of everything."""
     samples, seconds = 0, {clock: [] for clock in measuring.CLOCKS}
-    accuracy, depths, non_use = [], [], []
+    accuracy, depths, non_use, timed = [], [], [], []
     for batch in self._chosen:
       gone: set[str] = set()
       for position in batch.tolist():
@@ -228,39 +219,70 @@ class _Stream:
         non_use.append(receipt.seconds)
       if any(receipt.depths):
         accuracy.append(self._accuracy())
-      timed = measuring.repair(self._system, self._places, gone)
-      samples += self._system.recipe.epochs * timed.told
-      for clock, of in timed.whole.items():
+      done = measuring.repair(self._system, self._places, gone)
+      samples += self._system.recipe.epochs * done.told
+      for clock, of in done.whole.items():
         seconds[clock].append(of)
-    past = self._predicted['wall']
-    # Changes: the beginning, and then requests and repairs in turn.
-    served, at = [], 0
-    for _ in self._chosen:
-      served += past.depths[at + 1 : at + 1 + self._chosen.shape[1]]
-      at += self._chosen.shape[1] + 1
-    last = served[self._chosen.shape[1] - 1 :: self._chosen.shape[1]]
-    worth = [self._profiles['wall'].worth(found) for found in last]
+      timed.append(self._calibration.repair())
+    while len(timed) < len(self._calibration):
+      timed.append(self._calibration.repair())
     return {
-      'repairs': len(self._chosen),
-      'samples': {'predicted': past.samples, 'measured': samples},
-      'expected_samples': {'predicted': self._expected, 'measured': samples},
-      'seconds': {
-        clock: {
-          'predicted': sum(r.end - r.begin for r in of.repairs),
-          'measured': sum(seconds[clock]),
-          'predicted_each': [r.end - r.begin for r in of.repairs],
-          'measured_each': seconds[clock],
-        }
-        for clock, of in self._predicted.items()
-      },
+      **self._against(samples, seconds, timed),
       'accuracy': {
-        'predicted': float(np.mean([w for w in worth if w is not None])),
+        'predicted': self._worth(),
         'measured': float(np.mean(accuracy)),
       },
       'depths': len(depths),
-      'depths_equal': sum(a == b for a, b in zip(depths, served, strict=True)),
+      'depths_equal': sum(
+        a == b for a, b in zip(depths, self._served(), strict=True)
+      ),
       'seconds_to_non_use': float(np.max(non_use)),
     }
+
+  def _against(self, samples: int, seconds, timed) -> dict[str, Any]:
+    """Samples and seconds, as the paces of the other system have them."""
+    found = measuring.profiles(self._known, timed, self._system.recipe)
+    past = {clock: self._follow(of) for clock, of in found.items()}
+    self._past, self._profile = past['cpu'], found['cpu']
+    each = {c: [r.end - r.begin for r in of.repairs] for c, of in past.items()}
+    return {
+      'repairs': len(self._chosen),
+      'samples': {'predicted': self._past.samples, 'measured': samples},
+      'expected_samples': {'predicted': self._expected, 'measured': samples},
+      'seconds': {
+        clock: {
+          'predicted': sum(each[clock]),
+          'measured': sum(seconds[clock]),
+          'predicted_each': each[clock],
+          'measured_each': seconds[clock],
+        }
+        for clock in measuring.CLOCKS
+      },
+      'profiles': found,
+    }
+
+  def _follow(self, values: Mapping[str, Any]) -> events.History:
+    return events.follow(
+      profile_lib.Profile.from_json(values),
+      self._system.sequences,
+      events.Policy('at once'),
+      self._asked,
+    )
+
+  def _served(self) -> list[tuple[int, ...]]:
+    """Predicted depths after each request."""
+    size = self._chosen.shape[1]
+    # Changes: the beginning, and then the requests of a repair and itself.
+    starts = range(1, len(self._past.depths), size + 1)
+    return [self._past.depths[i + j] for i in starts for j in range(size)]
+
+  def _worth(self) -> float:
+    """Predicted accuracy, mean over the moments before the repairs."""
+    size = self._chosen.shape[1]
+    last = self._served()[size - 1 :: size]
+    profile = profile_lib.Profile.from_json(self._profile)
+    found = [profile.worth(depths) for depths in last]
+    return float(np.mean([w for w in found if w is not None]))
 
   def _accuracy(self) -> float:
     outputs = self._system.predict(self._test.all().x)

@@ -65,41 +65,64 @@ class Places:
     return int(np.flatnonzero(here)[0])
 
 
+class Calibration:
+  """Repairs that tell the paces of a system: one after the other, in rounds.
+
+  One example of each slice of an order, of each two that follow each other, and
+  of each in two shards.
+  """
+
+  def __init__(self, system: system_lib.System):
+    self._system, self._places = system, Places(system)
+    self._order = system.sequences[0]
+    slices, self._shards = len(self._order), system.recipe.shards
+    widths = ['one', 'two'][:slices] + ['both'] * (self._shards > 1)
+    self._kinds = list(itertools.product(range(slices), widths))
+    self._next = 0
+
+  def __len__(self) -> int:
+    """Repairs of a round."""
+    return len(self._kinds)
+
+  def repair(self) -> Timed:
+    """The next one."""
+    number, kind = divmod(self._next, len(self))
+    at, width = self._kinds[kind]
+    self._next += 1
+    slices = len(self._order)
+    shard = (number * slices + at) % self._shards
+    hits = [(shard, self._order[at])]
+    if width == 'two':
+      hits.append((shard, self._order[(at + 1) % slices]))
+    if width == 'both':
+      hits.append(((shard + 1) % self._shards, self._order[at]))
+    chosen = [self._places.first(*hit) for hit in hits]
+    gone = delete(self._system, self._places, chosen).gone
+    return repair(self._system, self._places, gone)
+
+
 def measure(
   recipe: Mapping[str, Any], workdir: str, *, name: str, rounds: int = 1
 ) -> dict[str, Any]:
   """Trains a system in `<workdir>/system` and measures it.
 
-  Deletes from it: one example of each slice of an order, of each two that
-  follow each other, and of each in two shards, `rounds` times. Returns {'wall': profile, 'cpu':
-  profile, ..}, which also stands in `<workdir>/measure.json`.
+  It then loses examples to a `Calibration` of so many rounds. Returns {'wall':
+  profile, 'cpu': profile, ..}, which also stands in `<workdir>/measure.json`.
   """
+  check_device()
   folder = pathlib.Path(workdir)
-  if jax.local_device_count() > 1:
-    raise errors.ConfigError(
-      'what is predicted is one device; leave the others out'
-    )
   system = system_lib.System.create(str(folder / 'system'), recipe)
   with contextlib.closing(system):
     began = time.monotonic()
     system.train()
     trained = time.monotonic() - began
-    facts = {
-      'name': name,
-      'shards': system.recipe.shards,
-      'slices': system.recipe.slices,
-      'batch_size': system.recipe.batch_size,
-      'epochs': system.recipe.epochs,
-      'examples': system.status()['examples'],
-      'stage_bytes': stage_bytes(system),
-      'accuracy': accuracy(system),
-    }
-    timed = _repairs(system, rounds)
-  summary = {
-    clock: {**facts, **paces(timed, system.recipe, clock)} for clock in CLOCKS
-  }
-  for found in summary.values():
-    profile_lib.Profile.from_json(found)
+    known, calibration, timed = facts(system, name), Calibration(system), []
+    total = rounds * len(calibration)
+    with progress_lib.Progress(total, 'repairs', 'repairs') as bar:
+      for _ in range(total):
+        timed.append(calibration.repair())
+        bar.update(1)
+    summary = profiles(known, timed, system.recipe)
   summary |= {
     'repairs': len(timed),
     'stages': sum(len(one.trained) for one in timed),
@@ -108,6 +131,38 @@ def measure(
   }
   files.write_json(folder / 'measure.json', summary)
   return summary
+
+
+def check_device() -> None:
+  """Refuses several devices: predictions are of one."""
+  count = jax.local_device_count()
+  if count > 1:
+    raise errors.ConfigError(f'times are measured on one device, got {count}')
+
+
+def facts(system: system_lib.System, name: str) -> dict[str, Any]:
+  """All of a profile but times; the system must be whole."""
+  recipe = system.recipe
+  return {
+    'name': name,
+    'shards': recipe.shards,
+    'slices': recipe.slices,
+    'batch_size': recipe.batch_size,
+    'epochs': recipe.epochs,
+    'examples': system.status()['examples'],
+    'stage_bytes': stage_bytes(system),
+    'accuracy': accuracy(system),
+  }
+
+
+def profiles(
+  known: Mapping[str, Any], timed: Sequence[Timed], recipe: Any
+) -> dict[str, Any]:
+  """A profile by each clock, checked."""
+  found = {clock: {**known, **paces(timed, recipe, clock)} for clock in CLOCKS}
+  for values in found.values():
+    profile_lib.Profile.from_json(values)
+  return found
 
 
 def delete(
@@ -255,24 +310,3 @@ def accuracy(system: system_lib.System) -> dict[str, float]:
     )
     for mixture in wanted
   }
-
-
-def _repairs(system: system_lib.System, rounds: int) -> list[Timed]:
-  """One example of each slice, of each two neighbors, of each in two shards."""
-  places, order = Places(system), system.sequences[0]
-  slices, shards = len(order), system.recipe.shards
-  hits = []
-  for number, at in itertools.product(range(rounds), range(slices)):
-    one = ((number * slices + at) % shards, order[at])
-    hits.append([one])
-    if slices > 1:
-      hits.append([one, (one[0], order[(at + 1) % slices])])
-    if shards > 1:
-      hits.append([one, ((one[0] + 1) % shards, order[at])])
-  timed = []
-  with progress_lib.Progress(len(hits), 'repairs', 'repairs') as bar:
-    for of in hits:
-      gone = delete(system, places, [places.first(*hit) for hit in of]).gone
-      timed.append(repair(system, places, gone))
-      bar.update(1)
-  return timed
