@@ -237,6 +237,9 @@ def _read_seal(path: pathlib.Path) -> dict[str, Any]:
     raise errors.CheckpointError(
       f'{path} is no checkpoint of this package: it holds no {_SEAL}'
     )
+  files.check_plain(path / _SEAL)
+  if (path / _ARRAYS).is_symlink():
+    raise _damaged(path, f'{_ARRAYS} is a link')
   try:
     seal = json.loads((path / _SEAL).read_bytes())
     claimed = seal.pop('seal')
@@ -308,7 +311,8 @@ def _host(name: str, leaf: Any) -> np.ndarray:
   leaf = np.asarray(leaf)
   if leaf.dtype.hasobject:
     raise TypeError(f'{name!r} is neither an array nor a number')
-  return leaf
+  # Of this machine's byte order: it is read back so, and its digest is of that.
+  return leaf.astype(leaf.dtype.newbyteorder('='), copy=False)
 
 
 def _describe(leaves: Mapping[str, Any]) -> dict[str, list]:
@@ -324,8 +328,9 @@ def _describe(leaves: Mapping[str, Any]) -> dict[str, list]:
 def _hash_files(folder: pathlib.Path) -> dict[str, str]:
   digests = {}
   for path in sorted(folder.rglob('*')):
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
       continue
+    files.check_plain(path)
     with open(path, 'rb') as file:
       digest = hashlib.file_digest(file, 'sha256').hexdigest()
     digests[path.relative_to(folder).as_posix()] = digest

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import pathlib
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -82,6 +83,10 @@ def naming(what: str, path: Path) -> Iterator[None]:
 def make_folder(folder: pathlib.Path) -> None:
   """Like `mkdir -p`, and each new name is durable in its parent."""
   missing = [p for p in (folder, *folder.parents) if not p.exists()]
+  there = missing[-1].parent if missing else folder
+  # Perhaps made by a process that was killed before it could sync.
+  if not os.path.ismount(there) and os.access(there.parent, os.W_OK):
+    disk.sync(there.parent)
   for new in reversed(missing):
     with contextlib.suppress(FileExistsError):  # by another process, just now
       disk.mkdir(new)
@@ -96,8 +101,17 @@ def sync_tree(folder: pathlib.Path) -> None:
     disk.sync(root)
 
 
+def check_plain(path: Path) -> None:
+  """Refuses a link, which leads elsewhere, and a pipe, which never ends."""
+  if not stat.S_ISREG(os.lstat(path).st_mode):
+    raise OSError(f'{path} is no plain file')
+
+
 def remove_tree(folder: pathlib.Path) -> None:
-  """Removes a folder and all below; links in it, not what they point to."""
+  """Removes a folder and all below; links to others, not what they hold."""
+  if os.path.islink(folder) or not os.path.isdir(folder):
+    disk.unlink(folder)  # what somebody else has put there
+    return
   for root, folders, names in os.walk(folder, topdown=False):
     for name in (*names, *folders):
       path = os.path.join(root, name)

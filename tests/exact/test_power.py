@@ -280,7 +280,7 @@ def test_no_promise_is_broken_in_a_sample_of_the_states(recorded, rules):
 
 @pytest.mark.slow
 def test_no_promise_is_broken_in_any_state(tmp_path):
-  recorded = _record(tmp_path, rounds=6)
+  recorded = _record(tmp_path, rounds=8)
   rules = Rules(recorded, tmp_path)
   count, broken = _look(recorded.trace, rules, most=3)
   print(f'{count} distinct states of {len(recorded.trace)} steps')

@@ -8,6 +8,7 @@ we know would make stages that no rebuild can equal.
 """
 
 import json
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -92,13 +93,26 @@ def _compare(path: pathlib.Path, mine: Mapping[str, Any]) -> None:
     if same_fit:
       return
   with files.naming('write', path):
-    files.write_json(path, [*known, mine])
+    fits = files.to_json([*known, mine])
+    files.write_json(path, {'fits': fits, 'seal': files.digest(fits)})
 
 
 def _read(path: pathlib.Path) -> list[dict[str, Any]]:
   """The machines that are known."""
   try:
     with files.naming('read', path):
-      return json.loads(path.read_bytes()) if path.exists() else []
+      if not os.path.lexists(path):
+        return []
+      files.check_plain(path)
+      found = json.loads(path.read_bytes())
   except ValueError as error:
     raise errors.WorkdirError(f'{path} is damaged: {error}') from error
+  if isinstance(found, list):
+    return found  # of a version that sealed none
+  try:
+    fits, seal = found['fits'], found['seal']
+  except (TypeError, KeyError) as error:
+    raise errors.WorkdirError(f'{path} is damaged: {error!r}') from error
+  if files.digest(fits) != seal:
+    raise errors.WorkdirError(f'{path} is damaged: its seal does not match')
+  return fits

@@ -15,7 +15,6 @@ from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
 
 _FORMAT = 2
-_BEGUN = re.compile(r'ledger\.sqlite(-wal|-shm|-journal)?|\.system\.json\.new')
 _HALF = re.compile(r'ledger\.sqlite(-wal|-shm|-journal)?|\.system\.json\.new')
 
 
@@ -54,11 +53,14 @@ def begin(
 def read(path: pathlib.Path) -> dict[str, Any]:
   """The facts of the system at `path`."""
   try:
+    files.check_plain(path / 'system.json')
     facts = json.loads((path / 'system.json').read_bytes())
   except FileNotFoundError as error:
     raise errors.WorkdirError(f'{path} holds no system') from error
   except OSError as error:
-    raise errors.WorkdirError(f'cannot read {path}: {error}') from error
+    raise errors.WorkdirError(
+      f'cannot read {path}/system.json: {error}'
+    ) from error
   except ValueError as error:
     raise errors.WorkdirError(f'{path}/system.json is damaged') from error
   if not isinstance(facts, dict):

@@ -217,18 +217,25 @@ class Program:
   def restore(
     self, stage: stages.Stage, parent: types.Params, own: dict[str, Any]
   ) -> State:
-    """The state of a stage from its parent's parameters and what is its own."""
+    """The state of a stage from its parent's parameters and what is its own.
+
+    What no training can have left is refused.
+    """
     parent = self.engine.begin(parent, stage.depth)
-    mine = trees.flatten(own['params'])
-    others = trees.partition(parent, lambda path: path not in mine)[0]
-    params = trees.merge(others, mine)
-    if 'step' not in own:
+    mine, others = trees.partition(parent, self.keeps(stage.depth))
+    like = {'params': trees.unflatten(mine)}
+    if self.recipe.carry:
+      state = jax.eval_shape(self.engine.start(stage.depth), State(parent))
+      leaves, structure = jax.tree.flatten(state.opt_state)
+      like['opt_state'] = {str(i): leaf for i, leaf in enumerate(leaves)}
+      like['step'] = state.step
+    _check_fit(stage, like, own)
+    params = trees.merge(others, trees.flatten(own['params']))
+    if not self.recipe.carry:
       return State(params)
-    like = jax.eval_shape(self.engine.start(stage.depth), State(params))
-    structure = jax.tree.structure(like.opt_state)
     # One without leaves (plain SGD) is not there when it was stored.
     stored = own.get('opt_state', {})
-    leaves = [stored[str(i)] for i in range(structure.num_leaves)]
+    leaves = [stored[name] for name in like['opt_state']]
     return State(params, jax.tree.unflatten(structure, leaves), own['step'])
 
   def _streams(self, capacity: int) -> bool:
@@ -276,6 +283,29 @@ class Program:
 @jax.jit  # one call, and not several for each slice of the prefix
 def _stage_key(root: jax.Array, shard: int, prefix: tuple) -> jax.Array:
   return keys.stream(root, 'stage', shard, *prefix)
+
+
+def _check_fit(stage: stages.Stage, like: Any, own: Any) -> None:
+  """Refuses what no training of a model can have left."""
+  wanted, have = _described(like), _described(own)
+  wrong = sorted(p for p in wanted | have if wanted.get(p) != have.get(p))
+  if wrong:
+    pairs = [f'{p} is {have.get(p)}, not {wanted.get(p)}' for p in wrong[:5]]
+    raise errors.CheckpointError(
+      f'what is stored as stage {stage} is not of this model: '
+      + '; '.join(pairs)
+    )
+  if not trees.all_finite(own['params']):
+    raise errors.CheckpointError(
+      f'what is stored as stage {stage} has parameters that are not finite'
+    )
+
+
+def _described(tree: Any) -> dict[str, tuple]:
+  return {
+    path: (jnp.result_type(leaf).name, jnp.shape(leaf))
+    for path, leaf in trees.flatten(tree).items()
+  }
 
 
 def capacity_for(rows: int) -> int:

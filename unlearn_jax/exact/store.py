@@ -68,16 +68,15 @@ class Store:
 
   def load(self, name: str, like: Any = None) -> Any:
     """The tree of a stage, its bytes and its digest verified."""
-    tree, meta = checkpoints.load(self._folder / name, like=like)
-    if meta.get('name') != name:
-      raise errors.CheckpointError(
-        f'{self._folder / name} holds stage {meta.get("name")}'
-      )
+    tree, meta = checkpoints.load(self._path(name), like=like)
+    self._check(name, meta)
     return tree
 
   def facts(self, name: str) -> dict[str, Any]:
     """What was recorded beside a stage."""
-    return checkpoints.load_meta(self._folder / name)
+    meta = checkpoints.load_meta(self._path(name))
+    self._check(name, meta)
+    return meta
 
   def proof(self, name: str) -> tuple[str, str]:
     """(digest of the tree, digest of the files) of a stage, as recorded."""
@@ -105,6 +104,18 @@ class Store:
     self._finished = self._finished - {name}
     self._proofs.pop(name, None)
     checkpoints.remove(self._folder / name)
+
+  def _path(self, name: str) -> pathlib.Path:
+    path = self._folder / name
+    if path.is_symlink():
+      raise errors.CheckpointError(f'{path} is a link, and no stage')
+    return path
+
+  def _check(self, name: str, meta: Mapping[str, Any]) -> None:
+    if meta.get('name') != name:
+      raise errors.CheckpointError(
+        f'{self._folder / name} holds stage {meta.get("name")}'
+      )
 
   def _known(self, name: str) -> tuple[str | None, str, str | None]:
     try:
