@@ -35,7 +35,7 @@ class Evidence(NamedTuple):
 
   params: types.Params | None  # None: of a system, which has many
   logits: np.ndarray  # [models, points, classes]
-  features: np.ndarray | None  # [few models, points, features]
+  features: np.ndarray | None  # [few models, points, features], if needed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,15 +125,15 @@ class Arena:
     checkpoints.save(path, tree, {'models': count, 'seconds': seconds})
     return Models(tree['params'], tree.get('kept'), seconds)
 
-  def evidence(self, params: types.Params) -> Evidence:
-    """Answers of models side by side at all points."""
+  def evidence(self, params: types.Params, features: bool = True) -> Evidence:
+    """Answers of models side by side at all points, and maybe features."""
     few = jax.tree.map(lambda leaf: leaf[: self.few], params)
-    fleet, x = self.ground.fleet, self.ground.x
-    return Evidence(
-      params,
-      fleet.outputs(params, x),
-      fleet_lib.outputs(fleet.model, few, x, width=fleet.width, of='features'),
-    )
+    fleet, x, found = self.ground.fleet, self.ground.x, None
+    if features:
+      found = fleet_lib.outputs(
+        fleet.model, few, x, width=fleet.width, of='features'
+      )
+    return Evidence(params, fleet.outputs(params, x), found)
 
   def _name(self, first: int, count: int, without: np.ndarray) -> str:
     ids = self.ground.train.ids[without].tolist()

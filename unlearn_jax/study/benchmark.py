@@ -278,7 +278,7 @@ class _Study:
       case = self._tuning_case(place, each)
       request = self._request(case.place, case.base, case.forget)
       done = self._made(method, settings)(request)
-      evidence = case.place.evidence(done.params)
+      evidence = case.place.evidence(done.params, features=False)
       if not np.isfinite(evidence.logits).all():
         return np.inf
       return panel.distance(case, evidence)
