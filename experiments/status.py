@@ -2,7 +2,8 @@ r"""What a system has, what is missing, what serves.
 
   python experiments/status.py --workdir=/tmp/s
 
-It reads; what it changes is only the summary it leaves.
+With --head, as a deletion has once printed it, a system that was rolled back to
+before is refused. It reads; what it changes is only the summary it leaves.
 """
 
 import door
@@ -11,10 +12,11 @@ from absl import flags
 from unlearn_jax import operations
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the system.')
+_HEAD = flags.DEFINE_string('head', None, 'Of the log, kept elsewhere.')
 
 
 def main():
-  summary = operations.status(_WORKDIR.value)
+  summary = operations.status(_WORKDIR.value, head=_HEAD.value)
   door.show(summary, f'{_WORKDIR.value}/status.json')
 
 

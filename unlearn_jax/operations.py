@@ -33,11 +33,12 @@ _OUTPUTS = {
   'vote': 'votes',
 }
 # What stands in the history, and what of it.
-_REMEMBERED = ('train', 'delete', 'repair', 'add', 'audit')
+_REMEMBERED = ('train', 'delete', 'repair', 'erase', 'add', 'audit')
 _COUNTS = (
   'trained',
   'deleted',
   'added',
+  'erased',
   'level',
   'passed',
   'checked',
@@ -58,13 +59,42 @@ def train(recipe: Mapping[str, Any], workdir: str) -> dict[str, Any]:
     return _write(workdir, 'train', {'created': created, **_repair(system)})
 
 
-def repair(workdir: str, *, rebuild: bool = False) -> dict[str, Any]:
+def repair(
+  workdir: str, *, rebuild: bool = False, take_over: bool = False
+) -> dict[str, Any]:
   """Trains what deletions and additions have left missing, and only that.
 
-  With `rebuild` also what another machine or version has made.
+  Then erases what depends on deleted examples, and certifies it.
+
+  Args:
+    workdir: of the system.
+    rebuild: also what another machine or version has made.
+    take_over: from a process that holds the system and does not move.
+  """
+  with _opened(workdir, take_over=take_over) as system:
+    return _write(workdir, 'repair', _repair(system, rebuild))
+
+
+def erase(workdir: str) -> dict[str, Any]:
+  """Removes the files that depend on deleted examples, without training.
+
+  Only requests that are repaired count as erased.
   """
   with _opened(workdir) as system:
-    return _write(workdir, 'repair', _repair(system, rebuild))
+    return _write(workdir, 'erase', _certified(system, system.erase()))
+
+
+def certificate(workdir: str, request: int) -> dict[str, Any]:
+  """Issues the certificate of a request as things stand now."""
+  with _opened(workdir) as system:
+    path, found = _certify(system, request)
+    summary = {
+      'request': request,
+      'examples': len(found['deleted']),
+      'head': found['head'],
+      'certificate': str(path),
+    }
+    return _write(workdir, 'certificate', summary)
 
 
 def delete(
@@ -73,6 +103,7 @@ def delete(
   ids: Sequence[str] = (),
   ids_file: str | None = None,
   owners: Sequence[str] = (),
+  name: str | None = None,
   repair: bool = False,
 ) -> dict[str, Any]:
   """Stops using examples, at once.
@@ -82,6 +113,7 @@ def delete(
     ids: as text; whole numbers if the system's ids are.
     ids_file: more of them, one a line.
     owners: whose examples are deleted, all of them; as text too.
+    name: of the request: asked again by it, the answer is the same.
     repair: train again what is missing then, before returning.
   """
   with _opened(workdir) as system:
@@ -92,7 +124,7 @@ def delete(
     of_owners = inputs.names(owners, data.owners, what='owner')
     if not chosen and not of_owners:
       raise errors.ConfigError('name at least one id or owner to delete')
-    summary = dataclasses.asdict(system.delete(chosen, of_owners))
+    summary = dataclasses.asdict(system.delete(chosen, of_owners, name=name))
     summary['seconds_to_non_use'] = summary.pop('seconds')
     if repair:
       summary['repair'] = _repair(system)
@@ -146,20 +178,30 @@ def predict(workdir: str, source: str, target: str) -> dict[str, Any]:
     return _write(workdir, 'predict', summary)
 
 
-def audit(workdir: str, level: str, data: str | None = None) -> dict[str, Any]:
+def audit(
+  workdir: str,
+  level: str,
+  data: str | None = None,
+  *,
+  sample: int | None = None,
+  head: str | None = None,
+) -> dict[str, Any]:
   """Rebuilds stages from clean data and compares them bit for bit.
 
   Args:
     workdir: of the system.
-    level: 'E1' for what is served, 'E2' for every stage.
+    level: 'E1' for what is served, 'E2' for every stage, 'E3' for every stage
+      and for what may be left of the deleted.
     data: an .npz with x, y, id and maybe owner of what was not deleted, as the
       data set stores them; by default the survivors in the data set itself.
+    sample: rebuild only so many stages, drawn anew each time.
+    head: of the log, kept elsewhere; refused where it was never passed.
   """
-  with _opened(workdir) as system:
+  with _opened(workdir, head=head) as system:
     clean = data and inputs.read_clean(data, _data(system))
     began = time.monotonic()
     with Reporter('audit') as report:
-      found = system.audit(level, clean or None, report)
+      found = system.audit(level, clean or None, report, sample=sample)
     summary = {
       'level': level,
       'data': data or 'the survivors in the data set',
@@ -183,15 +225,21 @@ def why_failed(summary: Mapping[str, Any]) -> str:
   return f'audit {summary["level"]} did not pass: {"; ".join(parts)}'
 
 
-def status(workdir: str) -> dict[str, Any]:
+def status(workdir: str, *, head: str | None = None) -> dict[str, Any]:
   """What is there, what is missing, what serves."""
-  with _opened(workdir) as system:
+  with _opened(workdir, head=head) as system:
     summary = system.status()
     requests = summary.pop('requests')
     summary['requests'] = {
       kind: sum(r['kind'] == kind for r in requests)
       for kind in ('add', 'delete')
-    } | {'to repair': sum(r['repaired'] is None for r in requests)}
+    } | {
+      'to repair': sum(r['repaired'] is None for r in requests),
+      'to erase': sum(
+        r['erased'] is None and r['kind'] == 'delete' for r in requests
+      ),
+    }
+    summary['head'] = system.head()
     return _write(workdir, 'status', summary)
 
 
@@ -297,8 +345,8 @@ def _create_or_open(recipe, workdir) -> tuple[system_lib.System, bool]:
   return system, False
 
 
-def _opened(workdir: str):
-  return contextlib.closing(system_lib.System.open(workdir))
+def _opened(workdir: str, **trust: Any):
+  return contextlib.closing(system_lib.System.open(workdir, **trust))
 
 
 def _data(system: system_lib.System) -> types.Dataset:
@@ -307,6 +355,7 @@ def _data(system: system_lib.System) -> types.Dataset:
 
 def _repair(system: system_lib.System, rebuild: bool = False) -> dict[str, Any]:
   """Trains what is missing; what was trained and what it is worth."""
+  before = _erased(system)
   began = time.monotonic()
   with Reporter('train') as report:
     trained = (system.rebuild if rebuild else system.repair)(report)
@@ -323,8 +372,32 @@ def _repair(system: system_lib.System, rebuild: bool = False) -> dict[str, Any]:
     'served_depths': seen['served_depths'],
     'test': scores(system),
     'digest': system.digest(),
+    **_certified(system, sorted(_erased(system) - before)),
     'device': devices.describe(),
   }
+
+
+def _erased(system: system_lib.System) -> set[int]:
+  found = system.status()['requests']
+  return {r['seq'] for r in found if r['erased'] is not None}
+
+
+def _certified(
+  system: system_lib.System, erased: Sequence[int]
+) -> dict[str, Any]:
+  """Writes a certificate for each of these requests; where they are."""
+  paths = [str(_certify(system, request)[0]) for request in erased]
+  return {'erased': len(erased), 'certificates': paths, 'head': system.head()}
+
+
+def _certify(
+  system: system_lib.System, request: int
+) -> tuple[pathlib.Path, dict[str, Any]]:
+  found = system.certificate(request)
+  path = system.workdir / 'certificates' / f'{request}.json'
+  files.make_folder(path.parent)
+  files.write_json(path, found)
+  return path, found
 
 
 def _write(workdir: str, name: str, summary: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def run(
 
   Returns:
     The summary; its `steps` are the rows of a table. The audit is against
-    `<workdir>/clean.npz`, which never holds what was deleted.
+    `<workdir>/clean.npz`, which never holds what was deleted. The certificate
+    of the deletion is in `<workdir>/certificate.json`.
   """
   began = time.monotonic()
   folder = _fresh(pathlib.Path(workdir))
@@ -52,7 +53,9 @@ def run(
     path = folder / 'clean.npz'
     write_clean(path, data, without=chosen)
     clean = inputs.read_clean(str(path), data)
-    found = step('audit E2', lambda report: system.audit('E2', clean, report))
+    found = step('audit E3', lambda report: system.audit('E3', clean, report))
+    certificate = folder / 'certificate.json'
+    files.write_json(certificate, system.certificate(receipt.request))
   summary = {
     'steps': steps,
     'examples': len(data),
@@ -63,6 +66,8 @@ def run(
     'seconds_to_non_use': receipt.seconds,
     'bit_identical': f'{found.equal} of {found.checked} stages',
     'passed': found.passed,
+    'certificate': str(certificate),
+    'head': receipt.head,  # of a real system it is kept elsewhere
     'seconds': time.monotonic() - began,
   }
   files.write_json(folder / _SUMMARY, summary)

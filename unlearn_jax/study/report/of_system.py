@@ -70,8 +70,8 @@ def _history(home, folder) -> list[dict[str, Any]]:
       'seconds_to_non_use': tour.get('seconds_to_non_use'),
     },
     'repair': {'trained': tour.get('stages_repaired')},
-    'audit E2': {
-      'level': 'E2',
+    'audit E3': {
+      'level': 'E3',
       'passed': tour.get('passed'),
       'of': tour.get('bit_identical'),
     },
