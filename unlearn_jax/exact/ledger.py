@@ -201,10 +201,16 @@ class Ledger:
   def mark(
     self, seqs: Iterable[int], state: str, facts: Mapping[str, Any]
   ) -> None:
-    """Records when requests reached a state."""
-    errors.check_choice('state', state, STATES)
+    """Records when requests reached a state; none is passed over."""
+    errors.check_choice('state', state, STATES[1:])
     seqs = list(seqs)
+    before = STATES[STATES.index(state) - 1]
     with self._writing():
+      early = [seq for seq in seqs if not self._has_reached(seq, before)]
+      if early:
+        raise errors.LedgerError(
+          f'requests cannot be {state} before they are {before}: {early[:5]}'
+        )
       _, now = self._log(state, {**facts, 'requests': seqs})
       self._db.executemany(
         f'update requests set {state} = ? where seq = ? and {state} is null',
@@ -395,6 +401,14 @@ class Ledger:
     if told or left or came:
       seq = min([*told, *left, *came])
       raise self._damaged(f'request {seq} is missing')
+
+  def _has_reached(self, seq: int, state: str) -> bool:
+    """What was added needs not be deactivated."""
+    found = self._db.execute(
+      f"select {state} is not null or kind = 'add' from requests where seq = ?",
+      (seq,),
+    ).fetchone()
+    return bool(found and found[0])
 
   def _remove(self, seq: int, deletion: Deletion) -> str:
     """Takes examples out; the digest of the tokens that stay behind."""
