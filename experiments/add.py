@@ -26,4 +26,4 @@ def main():
 
 
 if __name__ == '__main__':
-  door.run(main, required=['workdir', 'ids'])
+  door.run(main, required=['workdir', 'ids'], together=True)

@@ -48,4 +48,4 @@ def main():
 
 
 if __name__ == '__main__':
-  door.run(main, required=['workdir', 'level'], all_cores=True)
+  door.run(main, required=['workdir', 'level'], all_cores=True, together=True)

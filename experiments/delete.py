@@ -43,4 +43,4 @@ def main():
 
 
 if __name__ == '__main__':
-  door.run(main, all_cores=True)
+  door.run(main, all_cores=True, together=True)

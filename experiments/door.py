@@ -1,6 +1,7 @@
 """What every binary does at its door: flags, errors, the last lines."""
 
 import logging as python_logging
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from absl import app, flags, logging
 from unlearn_jax import devices, errors
 
 _SHOWN = 8  # items of a list; the JSON has them all
+_silent = False  # of several processes one speaks
 
 
 def run(
@@ -18,11 +20,23 @@ def run(
   required: Sequence[str] = ('workdir',),
   *,
   all_cores: bool = False,
+  together: bool = False,
 ) -> None:
   """Parses the flags and runs `main`; what went wrong is one line, exit 1.
 
-  With `all_cores` the stages of a system are trained on each of them.
+  With `all_cores` the stages of a system are trained on each of them. With
+  `together` several processes, on one host or many, may run it as one: each is
+  started with the same flags, but for its number.
   """
+  if together:
+    flags.DEFINE_string(
+      'cluster',
+      os.environ.get('UNLEARN_JAX_CLUSTER'),
+      'Run as one of several processes: "auto" under a launcher that jax knows '
+      '(TPU pod, Slurm, Open MPI), else "host:port,processes,number" with the '
+      'address of process 0. By default what UNLEARN_JAX_CLUSTER says; else '
+      'this process is alone.',
+    )
   logging.set_verbosity(logging.INFO)
   # Which accelerators jax looked for and did not find is no news.
   python_logging.getLogger('jax').setLevel(python_logging.WARNING)
@@ -30,7 +44,7 @@ def run(
   if all_cores:
     devices.use_all_cores()
   app.run(
-    lambda argv: _guarded(main),
+    lambda argv: _guarded(main, together),
     flags_parser=lambda argv: _parse(argv, required),
   )
 
@@ -42,6 +56,8 @@ def config(name: str) -> str:
 
 def show(summary: dict[str, Any], path: str) -> None:
   """Prints a summary for a person, and where the same stands as JSON."""
+  if _silent:
+    return
   for name, value in _flat(summary):
     print(f'{name:24}{value}')
   print(f'{"summary":24}{path}')
@@ -99,8 +115,32 @@ def _allowed(argv: list[str]) -> str:
   return ''
 
 
-def _guarded(main: Callable[[], None]) -> None:
+def _join() -> None:
+  """Becomes one of the processes that `--cluster` tells of, if it does."""
+  global _silent
+  told = flags.FLAGS['cluster'].value
+  if not told:
+    return
+  if told == 'auto':
+    if not devices.join_cluster():
+      raise errors.ConfigError(
+        '--cluster=auto: no launcher that jax knows has started this process; '
+        'give host:port,processes,number'
+      )
+  else:
+    address, *numbers = told.split(',')
+    if len(numbers) != 2 or not all(n.isdigit() for n in numbers):
+      raise errors.ConfigError(
+        f'--cluster is "auto" or "host:port,processes,number", got {told!r}'
+      )
+    devices.join_cluster(address, *map(int, numbers))
+  _silent = not devices.is_lead()
+
+
+def _guarded(main: Callable[[], None], together: bool) -> None:
   try:
+    if together:
+      _join()
     main()
   except KeyboardInterrupt:
     print('interrupted; the same command goes on', file=sys.stderr)

@@ -21,4 +21,4 @@ def main():
 
 
 if __name__ == '__main__':
-  door.run(main)
+  door.run(main, together=True)

@@ -22,4 +22,4 @@ def main():
 
 
 if __name__ == '__main__':
-  door.run(main, required=['config', 'workdir'], all_cores=True)
+  door.run(main, required=['config', 'workdir'], all_cores=True, together=True)

@@ -332,7 +332,8 @@ class Reporter:
 
 
 def _create_or_open(recipe, workdir) -> tuple[system_lib.System, bool]:
-  if not (pathlib.Path(workdir) / 'system.json').exists():
+  path = pathlib.Path(workdir) / 'system.json'
+  if not devices.from_lead(path.exists):
     return system_lib.System.create(workdir, recipe), True
   asked = recipe_lib.Recipe.from_json(recipe).to_json()
   system = system_lib.System.open(workdir)
@@ -395,12 +396,15 @@ def _certify(
 ) -> tuple[pathlib.Path, dict[str, Any]]:
   found = system.certificate(request)
   path = system.workdir / 'certificates' / f'{request}.json'
-  files.make_folder(path.parent)
-  files.write_json(path, found)
+  if devices.is_lead():
+    files.make_folder(path.parent)
+    files.write_json(path, found)
   return path, found
 
 
 def _write(workdir: str, name: str, summary: dict[str, Any]) -> dict[str, Any]:
+  if not devices.is_lead():
+    return summary
   files.write_json(pathlib.Path(workdir) / f'{name}.json', summary)
   if name in _REMEMBERED:
     path = pathlib.Path(workdir) / 'history.jsonl'

@@ -47,7 +47,7 @@ def erase(
   """
   # Before the stages are listed: a later request has others.
   lacking = books.ledger.lacking('erased')
-  since = time.time() - retention
+  since = devices.from_lead(time.time) - retention  # one clock for all
   open_ = [r for r in lacking if r.kind == 'delete']
   ready = [r.seq for r in open_ if r.repaired is not None]
   if retention:

@@ -18,6 +18,16 @@ _FORMAT = 2
 _HALF = re.compile(r'ledger\.sqlite(-wal|-shm|-journal)?|\.system\.json\.new')
 
 
+def folder(workdir: str) -> pathlib.Path:
+  """The work directory as a path; an address is none."""
+  if '://' in str(workdir):
+    raise errors.WorkdirError(
+      f'{workdir}: a work directory is a folder, for renames and syncs must be '
+      'those of a file system; mount the bucket, and name the mount'
+    )
+  return pathlib.Path(workdir).absolute()
+
+
 def begin(
   path: pathlib.Path, recipe: recipe_lib.Recipe, data: types.Dataset
 ) -> dict[str, Any]:

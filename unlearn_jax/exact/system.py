@@ -123,7 +123,7 @@ class System:
     recipe = recipe_lib.Recipe.from_json(config)
     data = recipe.open_data()
     program_lib.Program(recipe, data).start(0)  # refuses what cannot work
-    path = pathlib.Path(workdir).absolute()
+    path = home.folder(workdir)
     facts = devices.from_lead(lambda: home.begin(path, recipe, data))
     return cls(path, facts, resident_rows)
 
@@ -150,7 +150,7 @@ class System:
       take_over: from a process that holds the system and does not move. It
         can change nothing any more, should it wake up.
     """
-    path = pathlib.Path(workdir).absolute()
+    path = home.folder(workdir)
     facts = devices.from_lead(lambda: home.read(path))
     return cls(path, facts, resident_rows, head=head, take_over=take_over)
 
@@ -240,7 +240,8 @@ class System:
         elif id(each) in given:
           answer = {**answered[id(each)], 'request': given[id(each)]}
         else:
-          answer = {**self._answer(each, ()), 'request': None}
+          depths = self._server.view.depths
+          answer = {**self._answer(each, (), depths), 'request': None}
         receipts.append(
           Receipt(
             request=answer['request'],
@@ -574,7 +575,10 @@ class System:
         stage for stage in self.wanted if before[stage] != after[stage]
       ]
       gone = [[str(s), before[s]] for s in changed if before[s] in have]
-      answers.extend(self._answer(each, changed, after, have) for each in found)
+      chosen = self._chosen(after, have)
+      depths = [stage.depth if stage else 0 for stage in chosen]
+      changed = [str(stage) for stage in changed]
+      answers.extend(self._answer(each, changed, depths) for each in found)
       now = self._records.roots()
       facts = {
         'roots': merkle.of_roots(now).hex(),
@@ -594,17 +598,13 @@ class System:
     self._books.mark(seqs, 'deactivated')
     return seqs, answers
 
-  def _answer(self, found, changed, names=None, have=None) -> dict[str, Any]:
+  def _answer(self, found, gone, depths) -> dict[str, Any]:
     """What a request is told, now and whenever it is asked again."""
-    depths = list(self._server.view.depths)
-    if names is not None:
-      chosen = self._chosen(names, have)
-      depths = [stage.depth if stage else 0 for stage in chosen]
     return {
       'deleted': len(found.positions),
       'already': found.already,
-      'gone': [str(stage) for stage in changed],
-      'depths': depths,
+      'gone': list(gone),
+      'depths': list(depths),
     }
 
   def _made(self, names) -> list[list[str]]:
