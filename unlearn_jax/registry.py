@@ -3,16 +3,20 @@
 `make('models', 'mlp', num_outputs=10)` imports `unlearn_jax/models/mlp.py` and
 calls its `make`. There is no table to edit: adding a file adds the component.
 Names that begin with an underscore are helpers of a folder, not components.
+`register` is for what has no file yet, such as a method in a notebook.
 """
 
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import unlearn_jax
 from unlearn_jax import errors
+
+_REGISTERED: dict[tuple[str, str], ModuleType] = {}
 
 
 def kinds() -> tuple[str, ...]:
@@ -31,18 +35,55 @@ def kinds() -> tuple[str, ...]:
 
 def available(kind: str) -> tuple[str, ...]:
   """Names of the components of `kind`, sorted."""
-  if kind not in kinds():
-    raise errors.unknown_name('kind of component', kind, kinds())
-  package = importlib.import_module(f'unlearn_jax.{kind}')
-  found = (m.name for m in pkgutil.iter_modules(package.__path__))
-  return tuple(sorted(name for name in found if not name.startswith('_')))
+  registered = (name for of, name in _REGISTERED if of == kind)
+  return tuple(sorted({*_files(kind), *registered}))
+
+
+def register(
+  kind: str, name: str, make: Callable[..., Any], **words: Any
+) -> None:
+  """Makes a component known that is no file, until this process ends.
+
+  Registering a name again replaces it: a cell of a notebook is run many times.
+  A file is never replaced.
+
+  Args:
+    kind: the folder in which it would be.
+    name: what configs call it.
+    make: as the file would have it, with keywords only.
+    **words: what else the file would say, such as `TUNED` of an unlearner.
+  """
+  if name in _files(kind):
+    raise errors.ConfigError(
+      f'{name!r} is a file of {kind} already; a registered component has a '
+      'name of its own'
+    )
+  if not name.isidentifier() or name.startswith('_'):
+    raise errors.ConfigError(
+      f'a component is named as a file could be, and not with _, got {name!r}'
+    )
+  if not callable(make):
+    raise errors.ConfigError(f'make of {name!r} is a function, got {make!r}')
+  module = ModuleType(name)
+  vars(module).update(words, make=make)
+  _REGISTERED[kind, name] = module
 
 
 def get(kind: str, name: str) -> ModuleType:
   """The module of a component."""
   if name not in available(kind):
     raise errors.unknown_name(f'name in {kind}', name, available(kind))
+  if (kind, name) in _REGISTERED:
+    return _REGISTERED[kind, name]
   return importlib.import_module(f'unlearn_jax.{kind}.{name}')
+
+
+def _files(kind: str) -> tuple[str, ...]:
+  if kind not in kinds():
+    raise errors.unknown_name('kind of component', kind, kinds())
+  package = importlib.import_module(f'unlearn_jax.{kind}')
+  found = (m.name for m in pkgutil.iter_modules(package.__path__))
+  return tuple(name for name in found if not name.startswith('_'))
 
 
 def make(kind: str, name: str, **kwargs) -> Any:
