@@ -92,22 +92,19 @@ class Ledger:
       what = 'exists already' if create else 'does not exist'
       raise errors.WorkdirError(f'ledger {path} {what}')
     self._path, self._key = path, key
+    if not create:
+      with files.naming('open', path):
+        files.check_plain(path)
     with self._naming('open'):
       # Readers in other threads go through the system, which holds a lock.
       self._db = sqlite3.connect(
         path, check_same_thread=False, isolation_level=None, timeout=30
       )
-      self._db.execute('pragma journal_mode=wal')
-      self._db.execute('pragma synchronous=full')
-      self._db.execute('pragma secure_delete=on')
-      if create:
-        self._db.executescript(_TABLES)
-        self._db.executemany(
-          'insert into facts values (?, ?)', [('schema', SCHEMA), ('epoch', 1)]
-        )
-      else:
-        self._migrate()
-      self._epoch = self._fact('epoch')
+      try:
+        self._begin(create)
+      except BaseException:
+        self._db.close()
+        raise
 
   def close(self) -> None:
     self._db.close()
@@ -410,6 +407,20 @@ class Ledger:
     ).fetchone()
     return bool(found and found[0])
 
+  def _begin(self, create: bool) -> None:
+    """Sets up the connection, and the tables of a new ledger."""
+    self._db.execute('pragma journal_mode=wal')
+    self._db.execute('pragma synchronous=full')
+    self._db.execute('pragma secure_delete=on')
+    if create:
+      self._db.executescript(_TABLES)
+      self._db.executemany(
+        'insert into facts values (?, ?)', [('schema', SCHEMA), ('epoch', 1)]
+      )
+    else:
+      self._migrate()
+    self._epoch = self._fact('epoch')
+
   def _remove(self, seq: int, deletion: Deletion) -> str:
     """Takes examples out; the digest of the tokens that stay behind."""
     self._db.executemany(
@@ -457,7 +468,8 @@ class Ledger:
     """Errors of SQLite, with the file they are about."""
     try:
       yield
-    except sqlite3.Error as error:
+    # Of a damaged file SQLite's own words may be no text.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
       raise errors.LedgerError(
         f'cannot {what} ledger {self._path}: {error}'
       ) from error
