@@ -218,8 +218,8 @@ class Books:
     # Unless somebody has written meanwhile, which is news.
     if told and told['roots'] != found and self.ledger.last() == self._seen:
       raise errors.LedgerError(
-        f'ledger of {self._workdir} is damaged: its records are not those that '
-        'its log tells of'
+        f'{self._workdir}/ledger.sqlite is damaged: its records are not those '
+        'that its log tells of'
       )
 
   def _deletion(

@@ -61,43 +61,7 @@ def digest(
   return trees.digest(program.own(stage, state))
 
 
-def _made_up(
-  rows: int, task: types.Task, shape: tuple[int, ...]
-) -> types.Examples:
-  """Rows from hashes, which are the same bits everywhere."""
-  ids = np.arange(rows)
-  numbers = keys.fraction(np.arange(rows * int(np.prod(shape))), 'canary')
-  x = np.float32(numbers).reshape(rows, *shape)
-  if task.kind == 'classification':
-    y = np.int32(ids % task.num_outputs)
-  else:
-    y = np.zeros((rows, task.num_outputs), np.float32)
-  return types.Examples(x, y, ids, ids)
-
-
-def _compare(path: pathlib.Path, mine: Mapping[str, Any]) -> None:
-  known = _read(path)
-  if len(mine['digests']) > 1:
-    raise errors.NotReproducible(
-      f'the devices of this machine give {len(mine["digests"])} different '
-      'results for the same tiny fit; nothing was trained'
-    )
-  for record in known:
-    same_fit = all(record[k] == mine[k] for k in ('machine', 'depth'))
-    if same_fit and record['digests'] != mine['digests']:
-      raise errors.NotReproducible(
-        f'a tiny fit gave {record["digests"]} when it was recorded in {path} '
-        f'and gives {mine["digests"]} now, on what should be the same machine; '
-        'nothing was trained'
-      )
-    if same_fit:
-      return
-  with files.naming('write', path):
-    fits = files.to_json([*known, mine])
-    files.write_json(path, {'fits': fits, 'seal': files.digest(fits)})
-
-
-def _read(path: pathlib.Path) -> list[dict[str, Any]]:
+def known(path: pathlib.Path) -> list[dict[str, Any]]:
   """The machines that are known."""
   try:
     with files.naming('read', path):
@@ -116,3 +80,39 @@ def _read(path: pathlib.Path) -> list[dict[str, Any]]:
   if files.digest(fits) != seal:
     raise errors.WorkdirError(f'{path} is damaged: its seal does not match')
   return fits
+
+
+def _made_up(
+  rows: int, task: types.Task, shape: tuple[int, ...]
+) -> types.Examples:
+  """Rows from hashes, which are the same bits everywhere."""
+  ids = np.arange(rows)
+  numbers = keys.fraction(np.arange(rows * int(np.prod(shape))), 'canary')
+  x = np.float32(numbers).reshape(rows, *shape)
+  if task.kind == 'classification':
+    y = np.int32(ids % task.num_outputs)
+  else:
+    y = np.zeros((rows, task.num_outputs), np.float32)
+  return types.Examples(x, y, ids, ids)
+
+
+def _compare(path: pathlib.Path, mine: Mapping[str, Any]) -> None:
+  recorded = known(path)
+  if len(mine['digests']) > 1:
+    raise errors.NotReproducible(
+      f'the devices of this machine give {len(mine["digests"])} different '
+      'results for the same tiny fit; nothing was trained'
+    )
+  for record in recorded:
+    same_fit = all(record[k] == mine[k] for k in ('machine', 'depth'))
+    if same_fit and record['digests'] != mine['digests']:
+      raise errors.NotReproducible(
+        f'a tiny fit gave {record["digests"]} when it was recorded in {path} '
+        f'and gives {mine["digests"]} now, on what should be the same machine; '
+        'nothing was trained'
+      )
+    if same_fit:
+      return
+  with files.naming('write', path):
+    fits = files.to_json([*recorded, mine])
+    files.write_json(path, {'fits': fits, 'seal': files.digest(fits)})
