@@ -179,14 +179,24 @@ class Ledger:
   ) -> list[int]:
     """Removes examples, all or none; returns the numbers of the requests."""
     with self._writing():
-      seqs = [self.last() + at for at, _ in enumerate(deletions, start=1)]
-      told, rows = [], []
+      last = self.last()
+      seqs = [last + at for at, _ in enumerate(deletions, start=1)]
+      told, rows, gone = [], [], []
       for seq, deletion in zip(seqs, deletions, strict=True):
-        tokens = self._remove(seq, deletion)
+        left = self._left(deletion)
+        gone += [(token, seq, *place) for token, *place in left]
         answer = json.dumps({**deletion.answer, 'request': seq})
         named = [deletion.token, deletion.asked, answer]
-        told.append([seq, len(deletion.ids), tokens, _digest_of_name(*named)])
-        rows.append([seq, 'delete', len(deletion.ids), *named])
+        count = len(deletion.ids)
+        told.append([seq, count, _digest_of(left), _digest_of_name(*named)])
+        rows.append([seq, 'delete', count, *named])
+      self._db.executemany(
+        'delete from records where id = ?',
+        ((one,) for deletion in deletions for one in deletion.ids),
+      )
+      self._db.executemany(
+        'insert into deleted values (?, ?, ?, ?, null)', gone
+      )
       row, now = self._log('accepted', {**facts, 'requests': told})
       self._db.executemany(
         'insert into requests (seq, kind, count, token, asked, answer, row, '
@@ -203,8 +213,13 @@ class Ledger:
     seqs = list(seqs)
     before = STATES[STATES.index(state) - 1]
     with self._writing():
-      early = [seq for seq in seqs if not self._has_reached(seq, before)]
-      if early:
+      # What was added needs not be deactivated.
+      reached = self._among(
+        f"select seq from requests where ({before} is not null or kind = 'add')"
+        ' and seq',
+        seqs,
+      )
+      if early := sorted(set(seqs) - reached):
         raise errors.LedgerError(
           f'requests cannot be {state} before they are {before}: {early[:5]}'
         )
@@ -245,18 +260,9 @@ class Ledger:
   ) -> np.ndarray:
     """[n] whether each id (or owner) was deleted, and is so still."""
     tokens = self.tokens(names, kind)
-    found = set()
-    for start in range(0, len(tokens), _MANY):
-      some = tokens[start : start + _MANY]
-      marks = ', '.join('?' * len(some))
-      found.update(
-        token
-        for (token,) in self._db.execute(
-          'select token from deleted where back is null and token in '
-          f'({marks})',
-          some,
-        )
-      )
+    found = self._among(
+      'select token from deleted where back is null and token', tokens
+    )
     return np.array([token in found for token in tokens], bool)
 
   def known(self, token: bytes) -> Known | None:
@@ -399,14 +405,6 @@ class Ledger:
       seq = min([*told, *left, *came])
       raise self._damaged(f'request {seq} is missing')
 
-  def _has_reached(self, seq: int, state: str) -> bool:
-    """What was added needs not be deactivated."""
-    found = self._db.execute(
-      f"select {state} is not null or kind = 'add' from requests where seq = ?",
-      (seq,),
-    ).fetchone()
-    return bool(found and found[0])
-
   def _begin(self, create: bool) -> None:
     """Sets up the connection, and the tables of a new ledger."""
     self._db.execute('pragma journal_mode=wal')
@@ -421,22 +419,26 @@ class Ledger:
       self._migrate()
     self._epoch = self._fact('epoch')
 
-  def _remove(self, seq: int, deletion: Deletion) -> str:
-    """Takes examples out; the digest of the tokens that stay behind."""
-    self._db.executemany(
-      'delete from records where id = ?', ((i,) for i in deletion.ids)
-    )
+  def _among(self, query: str, values: Sequence[Any]) -> set[Any]:
+    """What a query, up to its last name, finds of `values`."""
+    found = set()
+    for start in range(0, len(values), _MANY):
+      some = values[start : start + _MANY]
+      marks = ', '.join('?' * len(some))
+      found.update(
+        one for (one,) in self._db.execute(f'{query} in ({marks})', some)
+      )
+    return found
+
+  def _left(self, deletion: Deletion) -> list[tuple[bytes, Any, Any]]:
+    """What stays behind: who left, from where, and who asked."""
     tokens = self.tokens(deletion.ids)
     asking = self.tokens(deletion.owners, 'owner')
     places = [*deletion.places, *[(None, None)] * len(asking)]
-    left = [
+    return [
       (token, *place)
       for token, place in zip(tokens + asking, places, strict=True)
     ]
-    self._db.executemany(
-      f'insert into deleted values (?, {seq}, ?, ?, null)', left
-    )
-    return _digest_of(left)
 
   def _log(self, event: str, facts: Mapping[str, Any]) -> tuple[int, float]:
     """Adds a row; its number and its time. Inside a transaction."""
