@@ -66,7 +66,9 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     files.check_plain(path / 'system.json')
     facts = json.loads((path / 'system.json').read_bytes())
   except FileNotFoundError as error:
-    raise errors.WorkdirError(f'{path} holds no system') from error
+    raise errors.WorkdirError(
+      f'{path} holds no system: it has no system.json'
+    ) from error
   except OSError as error:
     raise errors.WorkdirError(
       f'cannot read {path}/system.json: {error}'
