@@ -349,6 +349,25 @@ def test_a_stage_that_is_removed_file_by_file_is_seen(recorded, rules):
   assert 'counts as finished and is not whole' in broken
 
 
+def test_a_folder_that_a_killed_process_left_is_durable(tmp_path):
+  """It was killed between making it and syncing its name."""
+  (tmp_path / 'disk').mkdir()
+  disk = power.Recorder(tmp_path / 'disk')
+  _rows(tmp_path / 'data.npz', range(1, 9))
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(files, 'disk', disk)
+    disk.mkdir(tmp_path / 'disk' / 'system')
+    system = system_lib.System.create(
+      str(tmp_path / 'disk' / 'system'), _config(tmp_path / 'data.npz')
+    )
+    disk.promise(('created', system.head()))
+    system.close()
+  facts = json.loads((system.workdir / 'system.json').read_bytes())
+  recorded = Recorded(tmp_path, disk.trace, disk.ledgers, facts)
+  _, broken = _look(disk.trace, Rules(recorded, tmp_path), most=1)
+  assert broken is None
+
+
 def _check_for_real(recorded, state, folder):
   """Opens and repairs what a state leaves; compares it with a twin."""
   power.lay_out(state.image, recorded.ledgers, folder)

@@ -12,6 +12,7 @@ import re
 import numpy as np
 import pytest
 
+from unlearn_jax import operations
 from unlearn_jax.exact import stages
 from unlearn_jax.exact import system as system_lib
 
@@ -106,6 +107,21 @@ def test_nothing_is_left_of_who_was_erased(system):
       system.close()
     for number in gone:
       assert _found(system, traces[number]) == []
+
+
+def test_summaries_and_the_page_name_nobody(system):
+  workdir, gone = str(system.workdir), [8, 9]
+  traces = {n: _traces(system, n) for n in gone}
+  operations.delete(workdir, ids=[IDS[8]], name='first', repair=True)
+  operations.delete(workdir, owners=[OWNERS[9]])
+  operations.repair(workdir)
+  operations.erase(workdir)
+  operations.status(workdir)
+  assert operations.audit(workdir, level='E3')['passed']
+  summaries = {path.name for path in system.workdir.glob('*.json')}
+  assert {'delete.json', 'repair.json', 'status.json'} <= summaries
+  for number in gone:
+    assert _found(system, traces[number]) == []
 
 
 def test_no_stage_on_the_disk_has_seen_who_was_erased(system):
