@@ -121,6 +121,10 @@ def names(
     )
   if values.dtype.kind == 'U':
     refuse(values == '', f'an {what} is empty', where=where, rows=rows)
+    # No hash takes these: half a character, which no UTF-8 can hold.
+    halves = [any('\ud800' <= c <= '\udfff' for c in v) for v in _odd(values)]
+    reason = f'an {what} holds a surrogate character'
+    refuse(np.array(halves, bool), reason, where=where, rows=rows)
     return values
   if values.dtype.kind not in 'iu':
     raise errors.DataError(
@@ -133,6 +137,12 @@ def names(
     rows=rows,
   )
   return values.astype(np.int64)
+
+
+def _odd(values: np.ndarray) -> list[str]:
+  """The texts, when some of them are beyond ASCII; else none needs a look."""
+  texts = values.tolist()
+  return [] if ''.join(texts).isascii() else texts
 
 
 def in_split(

@@ -16,7 +16,7 @@ import numpy as np
 
 from unlearn_jax import devices, errors, files, types
 from unlearn_jax.exact import ledger as ledger_lib
-from unlearn_jax.exact import merkle
+from unlearn_jax.exact import merkle, spelling
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
 
@@ -175,6 +175,8 @@ class Books:
     ids = np.unique(np.array(_plain(ids, data.ids, 'id'), data.ids.dtype))
     new = ids[~np.isin(ids, self.records.ids[self.records.alive])]
     at = data.positions_of(new)
+    spelling.check(new, 'id')
+    spelling.check(data.owners[at], 'owner')
     back = new[self.ledger.was_deleted(new.tolist())]
     if len(back) and not allow_reinsert:
       raise errors.UnknownId(

@@ -9,7 +9,7 @@ from typing import Any
 
 from unlearn_jax import errors, files, types
 from unlearn_jax.exact import ledger as ledger_lib
-from unlearn_jax.exact import merkle
+from unlearn_jax.exact import merkle, spelling
 from unlearn_jax.exact import program as program_lib
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
@@ -32,6 +32,8 @@ def begin(
   path: pathlib.Path, recipe: recipe_lib.Recipe, data: types.Dataset
 ) -> dict[str, Any]:
   """Writes a new system; returns its facts."""
+  spelling.check(data.ids, 'id')
+  spelling.check(data.owners, 'owner')
   sequences = recipe.make_sequences()
   salt = secrets.token_bytes(32)
   records = records_lib.Records(
