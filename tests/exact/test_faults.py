@@ -6,6 +6,7 @@ bit for bit, one that was never killed. `faults.py` says where states are from.
 
 import contextlib
 import errno
+import functools
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from tests.exact import faults, lives
 from unlearn_jax import errors, files
+from unlearn_jax.exact import chain
 from unlearn_jax.exact import system as system_lib
 
 
@@ -367,3 +369,82 @@ def test_who_was_taken_over_from_changes_nothing(base, tmp_path):
     assert sorted(folder.rglob('stages/*')) == listed
     system.close()
   assert told >= 6
+
+
+def random_life(rng):
+  """Requests of every kind, and repairs after some of them."""
+  ops = []
+  for number in range(3):
+    alive = lives.truth(ops)[-1]
+    chosen = rng.choice(sorted(alive), 4, replace=False).tolist()
+    kind = rng.choice(['delete', 'owner', 'many', 'add'])
+    if kind == 'add':
+      away = sorted(set(range(1, lives.LATE + 1)) - alive)
+      ids = rng.choice(away, 2, replace=False).tolist()
+      ops.append(('add', {'ids': ids}))
+    elif kind == 'many':
+      names = {f'{number} a': chosen[:2], f'{number} b': chosen[1:]}
+      ops.append(('many', names))
+    else:
+      owners = {(i - 1) // 2 for i in chosen[:1]}
+      asked = {'ids': chosen} if kind == 'delete' else {'owners': [*owners]}
+      ops.append(('delete', {**asked, 'name': f'{number}'}))
+    if rng.random() < 0.7:
+      ops.append(lives.REPAIR if rng.random() < 0.8 else lives.ERASE)
+  return [*ops, lives.REPAIR]
+
+
+@pytest.mark.slow
+def test_a_thousand_kills(base, tmp_path):
+  """States of random lives; in every third, of killed recoveries."""
+  rng, calls, recovered, lived = np.random.default_rng(4), 0, 0, 0
+  while recovered < 1000:
+    ops, folder = random_life(rng), tmp_path / f'{lived}'
+    counted, depth = [], 0 if lived % 3 else int(rng.integers(1, 3))
+
+    def chosen(states, counted=counted, depth=depth):
+      counted += some(rng, 30 if depth else states)(states)
+      return counted
+
+    calls += check_some(base, folder, ops, chosen, rng, depth)[0]
+    recovered, lived = recovered + len(counted), lived + 1
+    shutil.rmtree(folder)
+    print(f'{recovered} kills recovered, of {calls} calls in {lived} lives')
+
+
+def test_a_ledger_that_others_write_meanwhile_is_no_damaged_one(
+  base, tmp_path, monkeypatch
+):
+  folder = base.copy(tmp_path / 'system')
+  writer = system_lib.System.open(str(folder))
+  real, asked = chain.broken, [lives.FIRST]
+
+  def slow(rows):
+    if asked:  # The log was read, and what stands beside it was not.
+      lives.carry_out(writer, asked.pop())
+    return real(rows)
+
+  monkeypatch.setattr(chain, 'broken', slow)
+  reader = system_lib.System.open(str(folder))
+  assert lives.living(reader) == lives.living(writer)
+  assert lives.living(reader) == lives.truth([lives.FIRST])[-1]
+  reader.close()
+  writer.close()
+
+
+def test_a_ledger_that_cannot_be_read_any_more_is_named(base, tmp_path):
+  """By whatever asks it first: nothing is answered on old knowledge."""
+  folder = base.copy(tmp_path / 'system')
+  system = system_lib.System.open(str(folder))
+  system._books.ledger.held()._db.close()
+  for call in (
+    *(functools.partial(lives.carry_out, system, op) for op in lives.LIFE),
+    functools.partial(system.predict, lives.X),
+    functools.partial(system.audit, 'E3'),
+    functools.partial(system.certificate, 1),
+    system.status,
+    system.head,
+  ):
+    with pytest.raises(errors.LedgerError, match=str(folder)):
+      call()
+  system.close()

@@ -111,7 +111,7 @@ class Ledger:
 
   def version(self) -> int:
     """Another number after every write of another connection."""
-    return self._db.execute('pragma data_version').fetchone()[0]
+    return self._ask('pragma data_version')[0][0]
 
   def epoch(self) -> int:
     """Of the writer that this one is."""
@@ -135,10 +135,8 @@ class Ledger:
 
   def head(self) -> tuple[int, str]:
     """Number and hash of the last row of the log."""
-    row = self._db.execute(
-      'select seq, hash from log order by seq desc limit 1'
-    ).fetchone()
-    return (row[0], row[1].hex()) if row else (0, chain.START.hex())
+    rows = self._ask('select seq, hash from log order by seq desc limit 1')
+    return (rows[0][0], rows[0][1].hex()) if rows else (0, chain.START.hex())
 
   def admit(
     self,
@@ -245,9 +243,7 @@ class Ledger:
 
   def records(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(ids, owners, contents [n, 32]) of the surviving examples."""
-    with self._naming('read'):
-      rows = self._db.execute('select id, owner, content from records')
-      rows = rows.fetchall()
+    rows = self._ask('select id, owner, content from records')
     ids, owners, contents = zip(*rows, strict=True) if rows else ((), (), ())
     try:
       content = np.frombuffer(b''.join(contents), np.uint8).reshape(-1, 32)
@@ -267,25 +263,23 @@ class Ledger:
 
   def known(self, token: bytes) -> Known | None:
     """The request of this token."""
-    row = self._db.execute(
+    rows = self._ask(
       'select seq, asked, answer from requests where token = ?', (token,)
-    ).fetchone()
-    return Known(row[0], row[1], json.loads(row[2])) if row else None
+    )
+    return next((Known(s, asked, json.loads(a)) for s, asked, a in rows), None)
 
   def last(self) -> int:
     """Number of the last request."""
-    return self._db.execute('select max(seq) from requests').fetchone()[0] or 0
+    return self._ask('select max(seq) from requests')[0][0] or 0
 
   def kinds_after(self, seq: int) -> set[str]:
     """Of the requests after this one."""
-    rows = self._db.execute(
-      'select distinct kind from requests where seq > ?', (seq,)
-    )
+    rows = self._ask('select distinct kind from requests where seq > ?', (seq,))
     return {kind for (kind,) in rows}
 
   def requests(self) -> list[Request]:
     """Every request, in order."""
-    rows = self._db.execute(
+    rows = self._ask(
       f'select seq, kind, count, {", ".join(STATES)} from requests order by seq'
     )
     return [Request(*row) for row in rows]
@@ -293,7 +287,7 @@ class Ledger:
   def lacking(self, state: str) -> list[Request]:
     """Requests that have not reached a state, in order."""
     errors.check_choice('state', state, STATES)
-    rows = self._db.execute(
+    rows = self._ask(
       f'select seq, kind, count, {", ".join(STATES)} from requests '
       f'where {state} is null order by seq'
     )
@@ -301,7 +295,7 @@ class Ledger:
 
   def tokens_of(self, seq: int) -> list[Left]:
     """Whom a request deleted, and who asked, in the order of the tokens."""
-    rows = self._db.execute(
+    rows = self._ask(
       'select token, shard, slice, back from deleted where request = ? '
       'order by token',
       (seq,),
@@ -310,29 +304,27 @@ class Ledger:
 
   def row_of(self, seq: int) -> int:
     """Number of the row of the log that accepted a request."""
-    row = self._db.execute(
-      'select row from requests where seq = ?', (seq,)
-    ).fetchone()
-    if row is None:
+    rows = self._ask('select row from requests where seq = ?', (seq,))
+    if not rows:
       raise errors.UnknownId(
         f'there is no request {seq}; there are {self.last()}'
       )
-    return row[0]
+    return rows[0][0]
 
   def log(self, first: int = 1) -> list[tuple[int, dict[str, Any], str, bytes]]:
     """(number, facts, text, hash) of the rows from the `first` on."""
-    rows = self._db.execute(
+    rows = self._ask(
       'select seq, body, hash from log where seq >= ? order by seq', (first,)
     )
     return [(seq, json.loads(text), text, link) for seq, text, link in rows]
 
   def last_with(self, field: str) -> dict[str, Any]:
     """Facts of the last row that has a field; nothing when none has it."""
-    row = self._db.execute(
+    rows = self._ask(
       'select body from log where body like ? order by seq desc limit 1',
       (f'%"{field}":%',),
-    ).fetchone()
-    return json.loads(row[0]) if row else {}
+    )
+    return json.loads(rows[0][0]) if rows else {}
 
   def check(self, head: str | None = None) -> None:
     """Refuses a ledger that is damaged, or that never had this head.
@@ -340,6 +332,21 @@ class Ledger:
     The chain is followed from its start, and what stands beside the log is
     compared with what the log says.
     """
+    while True:
+      version = self.version()
+      try:
+        return self._check(head)
+      except errors.LedgerError:
+        # Its queries are of several moments: others may have written between.
+        if self.version() == version:
+          raise
+
+  def tokens(self, names: Iterable[int | str], kind: str = 'id') -> list[bytes]:
+    """Keyed names of ids, owners or requests."""
+    plain = (n.item() if isinstance(n, np.generic) else n for n in names)
+    return merkle.tokens(self._key, plain, kind)
+
+  def _check(self, head: str | None) -> None:
     with self._naming('check'):
       found = self._db.execute('pragma integrity_check').fetchone()[0]
       if found != 'ok':
@@ -364,11 +371,6 @@ class Ledger:
         self._compare([json.loads(text) for text, _ in rows])
       except (LookupError, TypeError, ValueError) as error:
         raise self._damaged(f'its log is none: {error!r}') from error
-
-  def tokens(self, names: Iterable[int | str], kind: str = 'id') -> list[bytes]:
-    """Keyed names of ids, owners or requests."""
-    plain = (n.item() if isinstance(n, np.generic) else n for n in names)
-    return merkle.tokens(self._key, plain, kind)
 
   def _compare(self, rows: Sequence[Mapping[str, Any]]) -> None:
     """What the tables say against what the log does."""
@@ -425,9 +427,7 @@ class Ledger:
     for start in range(0, len(values), _MANY):
       some = values[start : start + _MANY]
       marks = ', '.join('?' * len(some))
-      found.update(
-        one for (one,) in self._db.execute(f'{query} in ({marks})', some)
-      )
+      found.update(one for (one,) in self._ask(f'{query} in ({marks})', some))
     return found
 
   def _left(self, deletion: Deletion) -> list[tuple[bytes, Any, Any]]:
@@ -481,16 +481,18 @@ class Ledger:
     return done.fetchone()[0]
 
   def _fact(self, name: str) -> Any:
-    row = self._db.execute(
-      'select value from facts where name = ?', (name,)
-    ).fetchone()
-    return row and row[0]
+    rows = self._ask('select value from facts where name = ?', (name,))
+    return rows[0][0] if rows else None
+
+  def _ask(self, query: str, values: Sequence[Any] = ()) -> list[tuple]:
+    with self._naming('read'):
+      return self._db.execute(query, values).fetchall()
 
   def _migrate(self) -> None:
     """Brings an older ledger to this schema; a newer one is refused."""
     try:
       found = self._fact('schema')
-    except sqlite3.DatabaseError as error:
+    except errors.LedgerError as error:
       raise errors.WorkdirError(
         f'{self._path} is no ledger: {error}'
       ) from error
