@@ -2,6 +2,16 @@
 
 All rows of an owner land together. Nothing depends on how many rows there are
 or on other ids, so adding or deleting an example moves no other one.
+
+The coins are public: key and seeds are part of the recipe and never drawn
+again. So what a system becomes is a function of who is left, also when people
+ask because of what it answered: models give away who stands in which shard, and
+requests that use this change nothing but the set of survivors. A fresh build
+by the same recipe on them is what the system is compared with. It is not
+compared with one of fresh, secret coins, and would lose: whoever empties one
+shard by its answers leaves shards of uneven size, which such coins hardly ever
+make. Public places can also be aimed at, to make deletions expensive or a shard
+poor: ids that people can choose are better replaced by random ones.
 """
 
 from collections.abc import Mapping, Sequence
