@@ -11,6 +11,8 @@ import jax
 import numpy as np
 
 from unlearn_jax import checkpoints, files
+from unlearn_jax.exact import books as books_lib
+from unlearn_jax.exact import ledger as ledger_lib
 from unlearn_jax.exact import program as program_lib
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
@@ -103,18 +105,30 @@ class Bare:
 
 
 def non_use(folder: pathlib.Path, quick: bool, ids=60_000) -> list[pairs.Row]:
-  """One request from the call to the acknowledgement, again and again."""
-  count = 250 if quick else 1000
-  with _tiny_system(folder, ids) as system:
-    chosen = np.random.default_rng(0).permutation(ids)[: count + 1].tolist()
-    system.delete([chosen.pop()])  # compiles, opens files
+  """One request from the call to the acknowledgement, then many at once."""
+  count, groups = (250, 5) if quick else (1000, 25)
+  size = min(1024, ids // 50)
+  with _tiny_system(folder, ids) as system, _bare_ledger(folder) as bare:
+    some = np.random.default_rng(0).permutation(ids)
+    some = some[: 1 + count + groups * size].tolist()
+    system.delete([some.pop()])  # compiles, opens files
     first = folder / 'durable write'
-    times = pairs.Times(np.zeros(count), np.zeros(count))
-    for i, one in enumerate(chosen):
-      times.first[i] = system.delete([one]).seconds
-      times.second[i] = pairs.clock(lambda: files.replace(first, bytes(4096)))
-  named = {'ids': ids, 'requests': count}
-  ms = 1000 * times.first
+    single = np.zeros((3, count))
+    for i in range(count):
+      single[0, i] = system.delete([some.pop()]).seconds
+      single[1, i] = pairs.clock(lambda: files.replace(first, bytes(4096)))
+      single[2, i] = pairs.clock(lambda: bare.note('bare', {}))
+    many = np.zeros((2, groups))
+    for i in range(groups):
+      asked = [books_lib.Asked([some.pop()]) for _ in range(size)]
+      many[0, i] = pairs.clock(lambda a=asked: system.delete_many(a)) / size
+      many[1, i] = pairs.clock(lambda: bare.note('bare', {}))
+  return [*_singly(single, ids), *_in_groups(many, ids, size)]
+
+
+def _singly(seconds: np.ndarray, ids: int) -> list[pairs.Row]:
+  """Of [a request, a durable write, a bare commit] each."""
+  ms, named = 1000 * seconds[0], {'ids': ids, 'requests': seconds.shape[1]}
   return [
     pairs.spread(ms, 'ms', 'one request, p50', [25, 50, 75], details=named),
     pairs.spread(
@@ -125,8 +139,42 @@ def non_use(folder: pathlib.Path, quick: bool, ids=60_000) -> list[pairs.Row]:
       target='<= 50',
       details=named,
     ),
-    times.row('one request / durable write of 4 kB', 'write, sync, rename'),
+    pairs.Times(seconds[0], seconds[1]).row(
+      'one request / durable write of 4 kB', 'write, sync, rename'
+    ),
+    pairs.Times(seconds[0], seconds[2]).row(
+      'one request / bare commit', 'one row of a log in SQLite'
+    ),
   ]
+
+
+def _in_groups(seconds: np.ndarray, ids: int, size: int) -> list[pairs.Row]:
+  """Of [a request of a group, a bare commit] each."""
+  named = {'ids': ids, 'requests': size * seconds.shape[1]}
+  return [
+    pairs.spread(
+      1 / seconds[0],
+      '/s',
+      f'accepted in groups of {size:,}',
+      [25, 50, 75],
+      target='>= 10000',
+      details=named,
+    ),
+    pairs.Times(*seconds).row(
+      'one request of a group / bare commit', 'one row of a log in SQLite'
+    ),
+  ]
+
+
+@contextlib.contextmanager
+def _bare_ledger(folder: pathlib.Path):
+  """A ledger of nobody, whose rows cost what a commit costs."""
+  path = folder / 'bare.sqlite'
+  with contextlib.closing(
+    ledger_lib.Ledger(path, bytes(32), create=True)
+  ) as ledger:
+    yield ledger
+  path.unlink()
 
 
 def planning(
