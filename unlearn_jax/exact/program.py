@@ -303,7 +303,7 @@ def _check_fit(stage: stages.Stage, like: Any, own: Any) -> None:
 
 def _described(tree: Any) -> dict[str, tuple]:
   return {
-    path: (jnp.result_type(leaf).name, jnp.shape(leaf))
+    path: (leaf.dtype.name, tuple(leaf.shape))
     for path, leaf in trees.flatten(tree).items()
   }
 
