@@ -72,6 +72,7 @@ def save(
       digest = trees.digest(leaves)
       _write_seal(fresh, leaves, digest, meta)
       files.sync_tree(fresh)
+      _check_target(path, overwrite)  # another process may have been faster
       _put_in_place(fresh, path)
     except BaseException:
       with contextlib.suppress(OSError):  # Then `sweep` finds it.

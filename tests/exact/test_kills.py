@@ -160,10 +160,10 @@ _STOPPED = """
   from unlearn_jax import files
 
   class Stopping(files.Disk):
-    def rename(self, old, new):
-      if str(old).endswith('.new-checkpoint'):
+    def mkdir(self, path):
+      if str(path).endswith('.new-checkpoint'):  # of a stage to be saved
         os.kill(os.getpid(), signal.SIGSTOP)
-      super().rename(old, new)
+      super().mkdir(path)
 
   s = systems().open(arguments[0])
   s.delete(ids=[3], name='first')

@@ -512,7 +512,11 @@ class System:
       }
       # Saved without the lock: a deletion must not wait for a disk. What it
       # made old meanwhile has a name that nothing derives any more.
-      devices.from_lead(lambda: self._save(name, stage, made.tree, facts))
+      try:
+        devices.from_lead(lambda: self._save(name, stage, made.tree, facts))
+      except errors.FencedOut:
+        self._drop(name)
+        raise
       with self._lock:
         if not valid():
           return
@@ -543,12 +547,18 @@ class System:
     ledger = self._books.ledger.held()
     ledger.check_writer()
     self._store.save(name, stage, tree, facts)
-    try:
-      ledger.check_writer()
-    except errors.FencedOut:
-      # Slept through the take-over: perhaps it must not exist any more.
-      self._store.remove(name)
-      raise
+    ledger.check_writer()
+
+  def _drop(self, name: str) -> None:
+    """Removes a stage, saved too late, that nothing derives any more.
+
+    Of one that is derived who has taken over may know, or have made it.
+    """
+    with self._lock:
+      self._follow()
+      if name not in self.names().values():
+        if name in devices.from_lead(self._store.names):
+          devices.from_lead(lambda: self._store.remove(name))
 
   def _settle(self) -> None:
     """Finishes requests that a kill or an error cut short."""
