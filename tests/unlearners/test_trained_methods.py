@@ -210,13 +210,14 @@ def test_l1_makes_zeros_that_stay_and_shrinks_kernels_only():
 def test_l1_zeros_outlive_the_penalty_and_the_published_form_has_none():
   before = start()
 
-  def zeros(form):
+  def zeros(form, schedule='linear'):
     after = run(
       'l1_sparse',
       before,
       data(),
       penalty=2.0,
       form=form,
+      schedule=schedule,
       free=0.5,
       epochs=40,
       batch_size=4,
@@ -227,6 +228,7 @@ def test_l1_zeros_outlive_the_penalty_and_the_published_form_has_none():
     return np.mean(np.concatenate([(k == 0).ravel() for k in kernels]))
 
   assert 0.3 < zeros('proximal') < 1
+  assert zeros('proximal') < zeros('proximal', 'constant')
   assert zeros('legacy') == 0
 
 

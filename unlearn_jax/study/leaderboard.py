@@ -100,8 +100,9 @@ def _over_sets(rows) -> dict[str, Any]:
     'ideal': rows[0].get('ideal'),
     'sets': len(rows),
   }
-  for name in ('gradients', 'seconds', 'compile seconds', 'corrected'):
-    if name in rows[0]:
+  facts = ('gradients', 'seconds', 'compile seconds', 'zeros', 'corrected')
+  for name in facts:
+    if rows[0].get(name) is not None:
       found[name] = float(np.mean([float(row[name]) for row in rows]))
   if 'floor' in rows[0]:
     found['floor'] = np.mean(

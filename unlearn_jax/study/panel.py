@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from absl import logging
 
-from unlearn_jax import errors, keys
+from unlearn_jax import errors, keys, trees
 from unlearn_jax.fleet import fleet
 from unlearn_jax.metrics import (
   accuracy,
@@ -375,7 +375,7 @@ def _distance(look: cases.Look) -> Rows:
 
 
 def _cost(look: cases.Look) -> Rows:
-  """Seconds and gradients as parts of those of retraining."""
+  """Seconds and gradients as parts of those of retraining; weights that are 0."""
   if look.record is None:
     return []
   record, of_oracle = look.record, look.case.retraining
@@ -387,8 +387,22 @@ def _cost(look: cases.Look) -> Rows:
       'gradients': record.gradients / of_oracle.gradients,
       'seconds': record.seconds,
       'compile seconds': record.compile_seconds,
+      'zeros': _zeros(look.found.params),
     }
   ]
+
+
+def _zeros(params) -> float | None:
+  """The part of all entries of kernels that is exactly zero."""
+  kernels = [
+    leaf
+    for path, leaf in trees.flatten(params or {}).items()
+    if path.endswith('kernel')
+  ]
+  if not kernels:
+    return None
+  zeros = sum(np.sum(np.asarray(leaf) == 0) for leaf in kernels)
+  return float(zeros / sum(leaf.size for leaf in kernels))
 
 
 _RESAMPLES = 10  # for the intervals of metrics that compare ensembles

@@ -1,9 +1,11 @@
-"""Fine-tuning under an l1 penalty that falls: few weights, little memory.
+"""Fine-tuning under an l1 penalty: few weights, little memory.
 
 After Jia et al. (2023). `form='proximal'`, the default, shrinks the kernels
 after every step, so that zeros are exact; in the last part of the run, where
-the penalty no longer holds them, what is zero stays zero. `form='legacy'` is
-the published sub-gradient over all parameters, which leaves none at zero.
+the penalty no longer holds them, what is zero stays zero. The penalty falls, as
+published; `schedule='constant'` keeps it up until that last part, without which
+most zeros grow again. `form='legacy'` is the published sub-gradient over all
+parameters, which leaves none at zero.
 """
 
 from typing import NamedTuple
@@ -31,15 +33,18 @@ def unlearn(
   weight_decay: float = 5e-4,
   free: float = 0.2,
   form: str = 'proximal',
+  schedule: str = 'linear',
   epochs: int = 10,
   batch_size: int = 64,
 ):
   """The penalty falls from `penalty` to 0, the last `free` of the run is at 0."""
   errors.check_choice('form', form, ('proximal', 'legacy'))
+  errors.check_choice('schedule', schedule, ('linear', 'constant'))
   steps = epochs * ((data.retain.count + batch_size - 1) // batch_size)
 
   def strength(count):
-    return penalty * jnp.maximum(0.0, 1.0 - count / (steps * (1.0 - free)))
+    left = jnp.maximum(0.0, 1.0 - count / (steps * (1.0 - free)))
+    return penalty * (left if schedule == 'linear' else left > 0)
 
   optimizer = _passes.sgd(learning_rate, momentum, weight_decay)
   if form == 'proximal':
