@@ -10,7 +10,7 @@ from typing import Any
 from absl import logging
 
 from unlearn_jax import devices, errors, files
-from unlearn_jax.study.speed import fleets, loops, placement, systems
+from unlearn_jax.study.speed import fleets, loops, placement, scale, systems
 
 # Those of the second kind measure the system of a recipe.
 _PLAIN = {
@@ -19,6 +19,7 @@ _PLAIN = {
   'planning': systems.planning,
   'devices': placement.devices,
   'fleet': fleets.fleet,
+  'scale': scale.scale,
 }
 _OF_RECIPE = {
   'bookkeeping': systems.bookkeeping,
