@@ -6,7 +6,6 @@ makes the derivable names that are missing; nothing else is ever trained.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import pathlib
@@ -22,7 +21,15 @@ from unlearn_jax import devices, errors, files, trees, types
 from unlearn_jax.exact import audit as audit_lib
 from unlearn_jax.exact import books as books_lib
 from unlearn_jax.exact import builder as builder_lib
-from unlearn_jax.exact import canary, erasure, home, merkle, serving, stages
+from unlearn_jax.exact import (
+  canary,
+  erasure,
+  home,
+  merkle,
+  receipts,
+  serving,
+  stages,
+)
 from unlearn_jax.exact import certificate as certificate_lib
 from unlearn_jax.exact import program as program_lib
 from unlearn_jax.exact import recipe as recipe_lib
@@ -30,19 +37,7 @@ from unlearn_jax.exact import records as records_lib
 from unlearn_jax.exact import store as store_lib
 
 Report = Callable[[int, int], None]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Receipt:
-  """What a deletion did, given when it has taken effect."""
-
-  request: int | None  # None: nothing was left to delete
-  deleted: int  # examples that left now
-  already: int  # ids and owners of the request that had left before
-  gone: tuple[str, ...]  # stages that may not be used any more
-  depths: tuple[int, ...]  # served depth of each shard afterwards
-  seconds: float  # from the call to here: time to non-use
-  head: str  # of the log, to be kept elsewhere
+Receipt = receipts.Receipt
 
 
 class _Plan(NamedTuple):
@@ -226,34 +221,9 @@ class System:
       return []
     with self._one_change():
       found = self._books.resolve(asked)
-      leaving = [each for each in found if len(each.positions)]
-      seqs, answers = self._leave(leaving) if leaving else ([], [])
-      given = dict(zip(map(id, leaving), seqs, strict=True))
-      answered = dict(zip(map(id, leaving), answers, strict=True))
-      head, receipts = self._books.ledger.head()[1], []
-      for each in found:
-        if isinstance(each.known, int):  # a request of this call, repeated
-          receipts.append(receipts[each.known])
-          continue
-        if each.known is not None:
-          answer = each.known.answer
-        elif id(each) in given:
-          answer = {**answered[id(each)], 'request': given[id(each)]}
-        else:
-          depths = self._server.view.depths
-          answer = {**self._answer(each, (), depths), 'request': None}
-        receipts.append(
-          Receipt(
-            request=answer['request'],
-            deleted=answer['deleted'],
-            already=answer['already'],
-            gone=tuple(answer['gone']),
-            depths=tuple(answer['depths']),
-            seconds=time.monotonic() - began,
-            head=head,
-          )
-        )
-      return receipts
+      answers = self._leave([each for each in found if len(each.positions)])
+      head, depths = self._books.ledger.head()[1], self._server.view.depths
+      return receipts.give(found, answers, depths, head, began)
 
   def add(
     self, ids: Sequence[int | str], *, allow_reinsert: bool = False
@@ -573,49 +543,30 @@ class System:
           self._switch()
           self._books.mark(done, 'deactivated')
 
-  def _leave(self, found: Sequence[books_lib.Found]):
-    """Carries out requests; their numbers, and what each is answered."""
+  def _leave(self, found: Sequence[books_lib.Found]) -> list[dict[str, Any]]:
+    """Carries out requests; what each is answered."""
+    if not found:
+      return []
     before, have = self.names(), devices.from_lead(self._store.names)
     roots = self._records.roots()
     after, answers = {}, []
 
     def describe():
       after.update(self.names())
-      changed = [
-        stage for stage in self.wanted if before[stage] != after[stage]
-      ]
-      gone = [[str(s), before[s]] for s in changed if before[s] in have]
+      gone = [stage for stage in self.wanted if before[stage] != after[stage]]
       chosen = self._chosen(after, have)
       depths = [stage.depth if stage else 0 for stage in chosen]
-      changed = [str(stage) for stage in changed]
-      answers.extend(self._answer(each, changed, depths) for each in found)
-      now = self._records.roots()
-      facts = {
-        'roots': merkle.of_roots(now).hex(),
-        'before': merkle.of_roots(roots).hex(),
-        'changed': [
-          [shard, part, roots[shard][part].hex(), root.hex()]
-          for shard, of_shard in enumerate(now)
-          for part, root in enumerate(of_shard)
-          if root != roots[shard][part]
-        ],
-        'gone': gone,
-      }
-      return facts, answers
+      answers.extend(receipts.answer(each, gone, depths) for each in found)
+      stored = {s: before[s] for s in gone if before[s] in have}
+      return receipts.facts(roots, self._records.roots(), stored), answers
 
     seqs = self._books.delete(found, describe)
     self._switch(after)
     self._books.mark(seqs, 'deactivated')
-    return seqs, answers
-
-  def _answer(self, found, gone, depths) -> dict[str, Any]:
-    """What a request is told, now and whenever it is asked again."""
-    return {
-      'deleted': len(found.positions),
-      'already': found.already,
-      'gone': list(gone),
-      'depths': list(depths),
-    }
+    return [
+      {**answer, 'request': seq}
+      for seq, answer in zip(seqs, answers, strict=True)
+    ]
 
   def _made(self, names) -> list[list[str]]:
     """[stage, name, digest, seal of its files] of every stage; all exist."""
