@@ -1,12 +1,13 @@
 """The benchmark: equal budgets, honest rows, nothing computed twice."""
 
 import json
+import types
 
 import jax
 import numpy as np
 import pytest
 
-from unlearn_jax import errors, fields
+from unlearn_jax import errors, fields, registry
 from unlearn_jax.study import (
   arena,
   benchmark,
@@ -15,7 +16,7 @@ from unlearn_jax.study import (
   subsets,
   tuning,
 )
-from unlearn_jax.unlearners import neg_grad_plus
+from unlearn_jax.unlearners import _door, neg_grad_plus
 
 METRICS = ('accuracy', 'mia', 'gap', 'divergences', 'cost')
 
@@ -142,6 +143,28 @@ def test_the_same_command_computes_nothing_again(ran, monkeypatch):
   monkeypatch.setattr(benchmark._Study, '_compare', never)
   again = benchmark.run(settings(), str(ran[1]))
   assert again['leaderboard'] == json.loads(json.dumps(ran[0]['leaderboard']))
+
+
+def test_an_edited_method_is_another_one(monkeypatch):
+  monkeypatch.setattr(registry, '_REGISTERED', {})
+
+  def unlearn(model, params, data, key):
+    return params
+
+  def edited(model, params, data, key):
+    return jax.tree.map(lambda leaf: 0.5 * leaf, params)
+
+  def source(function):
+    make = _door.door(function, ())
+    registry.register('unlearners', 'edited_here', make)
+    return benchmark._source(registry.get('unlearners', 'edited_here'))
+
+  assert source(unlearn) == source(unlearn) != source(edited)
+  in_file = benchmark._source(registry.get('unlearners', 'finetune'))
+  assert 'READS' in in_file
+  made = types.ModuleType('made')
+  exec('def make(): pass', vars(made))
+  assert benchmark._source(made) != benchmark._source(made)
 
 
 def test_another_setting_is_computed_anew(ran, monkeypatch):

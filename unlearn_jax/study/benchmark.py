@@ -12,6 +12,7 @@ import functools
 import inspect
 import json
 import pathlib
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -193,12 +194,12 @@ class _Study:
     method = self._methods[label]
     if method['name'] == exactly.NAME:
       return [*facts, method]
-    make = registry.get('unlearners', method['name']).make
+    module = registry.get('unlearners', method['name'])
     usual = {
       name: repr(p.default)
-      for name, p in inspect.signature(make).parameters.items()
+      for name, p in inspect.signature(module.make).parameters.items()
     }
-    return [*facts, usual, method, self._trials(method)]
+    return [*facts, usual, _source(module), method, self._trials(method)]
 
   def _once(self, kind: str, facts: Any, make: Callable[[], Any]) -> Any:
     """What is a function of `facts`; from disk if it is known."""
@@ -304,6 +305,16 @@ class _Study:
         other, kind, forget, _TUNING, self._settings['tuning_models']
       )
     return self._cases[place, kind]
+
+
+def _source(module) -> str:
+  """The text of a method: one that was edited is another one."""
+  written = hasattr(module, '__file__')  # else it was registered
+  method = getattr(module.make, 'unlearn', module.make)
+  try:
+    return inspect.getsource(module if written else method)
+  except OSError:
+    return secrets.token_hex()  # unknown, so the same as nothing before
 
 
 def _told(reasons: Mapping[str, str]) -> str:

@@ -44,7 +44,7 @@ def door(
     return functools.partial(_run, unlearn, reads, values)
 
   make.__signature__ = inspect.Signature(settings)
-  make.__doc__ = unlearn.__doc__
+  make.__doc__, make.unlearn = unlearn.__doc__, unlearn
   return make
 
 
