@@ -264,6 +264,13 @@ def test_history_is_of_counts_alone(system):
   assert lines[1]['deleted'] == 2 and '174' not in text
 
 
+def test_a_page_is_nothing_that_an_erasure_has_left(system):
+  folder, _ = system
+  page.write(str(folder))
+  left = operations.audit(str(folder), 'E3')['residue']
+  assert not [line for line in left if 'not of this system' in line]
+
+
 def test_what_is_nothing_known_is_refused(tmp_path):
   for folder in (tmp_path, tmp_path / 'nowhere'):
     with pytest.raises(errors.WorkdirError, match='looked for benchmark.json'):

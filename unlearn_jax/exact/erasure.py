@@ -24,7 +24,7 @@ _KNOWN = re.compile(
   r'|(change|repair)-\d+\.lock|stages|certificates'
   # What binaries leave: numbers, and stages by their text.
   r'|(train|delete|repair|erase|add|predict|audit|status|depths|certificate'
-  r'|live|plan|report)\.(json|html)|figures|\.[a-z]+\.jsonl?\.new'
+  r'|live|plan|report)\.(json|html)|report|\.[a-z]+\.jsonl?\.new'
 )
 
 

@@ -18,7 +18,9 @@ _STATES = {
   'accepted': ('ink', 'circle'),
   'not used any more': ('blue', 'square'),
   'repaired': ('green', 'triangle'),
+  'erased': ('orange', 'diamond'),
 }
+_TIMES = ('accepted', 'deactivated', 'repaired', 'erased')
 
 
 def document(home: pathlib.Path, folder: pathlib.Path) -> Document:
@@ -118,28 +120,22 @@ def _lead(status, history) -> list[str]:
 
 
 def _timeline(requests) -> Figure:
-  """A line for each request, from its acceptance to its repair."""
+  """A line for each request, from its acceptance to its erasure."""
   began = requests[0]['accepted'] if requests else 0.0
-  every = [
-    r[k] - began
-    for r in requests
-    for k in ('accepted', 'deactivated', 'repaired')
-    if r[k] is not None
-  ]
+  every = [r[k] - began for r in requests for k in _TIMES if r[k] is not None]
   unit, size = _unit(max(every, default=0.0))
   rows = range(len(requests))
   marks: list[Any] = []
   for i in rows:
     ends = [
       (requests[i][k] - began) / size
-      for k in ('accepted', 'deactivated', 'repaired')
+      for k in _TIMES
       if requests[i][k] is not None
     ]
     if requests[i]['repaired'] is None:
       ends.append(1.08 * max(every) / size)  # to the edge
     marks.append(Line(x=[ends[0], ends[-1]], y=[i, i], tone='grey'))
-  names = ('accepted', 'deactivated', 'repaired')
-  for name, (tone, shape) in zip(names, _STATES.values(), strict=True):
+  for name, (tone, shape) in zip(_TIMES, _STATES.values(), strict=True):
     at = [i for i in rows if requests[i][name] is not None]
     if at:
       x = [(requests[i][name] - began) / size for i in at]
@@ -156,7 +152,7 @@ def _timeline(requests) -> Figure:
     title='Requests',
     about=f'{len(requests)} requests over time, each with when it was '
     'accepted, when nothing used the examples any more, and when it was '
-    'repaired.',
+    'repaired and erased.',
     marks=marks,
     x=Axis(f'{unit} after the first'),
     y=Axis(
@@ -263,7 +259,15 @@ def _steps(history) -> Markup:
 def _requests(requests) -> Markup:
   return tables.table(
     'Every request, as the ledger has it; seconds are from its acceptance',
-    ['request', 'kind', 'examples', 'accepted', 'to non-use', 'to repair'],
+    [
+      'request',
+      'kind',
+      'examples',
+      'accepted',
+      'to non-use',
+      'to repair',
+      'to erasure',
+    ],
     [
       [
         str(r['seq']),
@@ -272,6 +276,7 @@ def _requests(requests) -> Markup:
         Cell(text=_when(r['accepted']), value=r['accepted']),
         _after(r, 'deactivated'),
         _after(r, 'repaired'),
+        _after(r, 'erased'),
       ]
       for r in requests
     ],
