@@ -9,6 +9,7 @@ that means, and what it does not, is said in `exact/partition.py`.
 import numpy as np
 import pytest
 
+from tests import sizes
 from tests.exact import tiny
 from unlearn_jax import registry
 
@@ -103,6 +104,6 @@ def test_an_adaptive_stream_ends_where_a_fresh_build_does(seed, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('seed', range(STREAMS, STREAMS + 200))
+@pytest.mark.parametrize('seed', range(STREAMS, STREAMS + sizes.share(200)))
 def test_more_adaptive_streams(seed, tmp_path):
   stream(tmp_path, seed)

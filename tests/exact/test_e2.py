@@ -14,12 +14,11 @@ import sys
 import numpy as np
 import pytest
 
+from tests import sizes
 from tests.exact import plain_builder
 from unlearn_jax import registry, trees
 from unlearn_jax.exact import system as system_lib
 
-# The long list; CI takes as many as fit.
-MORE_TRIALS = int(os.environ.get('UNLEARN_JAX_TRIALS', 1000))
 SHAPE = (6, 6, 1)
 CLASSES = 3
 VIT = {
@@ -264,7 +263,7 @@ def test_trial(seed, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('seed', range(60, 60 + MORE_TRIALS))
+@pytest.mark.parametrize('seed', range(60, 60 + sizes.share(1000)))
 def test_more_trials(seed, tmp_path):
   run_trial(seed, tmp_path)[0].close()
 

@@ -12,6 +12,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests import sizes
 from tests.exact import faults, lives
 from unlearn_jax import errors, files
 from unlearn_jax.exact import chain
@@ -264,9 +265,13 @@ def test_a_disk_that_fails_is_a_typed_error_and_no_harm(base, tmp_path, kind):
 @pytest.mark.parametrize('kind', ERRORS)
 def test_every_call_may_fail_in_every_way(base, tmp_path, kind):
   rng = np.random.default_rng(0)
+
+  def part(calls):
+    return some(rng, sizes.share(calls))(calls)
+
   for code in (*faults.CODES, MemoryError, KeyboardInterrupt):
     folder = tmp_path / str(code)
-    calls, told = fail_at_calls(base, folder, kind, range, rng, [code])
+    calls, told = fail_at_calls(base, folder, kind, part, rng, [code])
     print(f'{kind}: {told} of {2 * calls} errors {code} were told')
     assert told
 
@@ -416,7 +421,7 @@ def random_life(rng):
 def test_a_thousand_kills(base, tmp_path):
   """States of random lives; in every third, of killed recoveries."""
   rng, calls, recovered, lived = np.random.default_rng(4), 0, 0, 0
-  while recovered < 1000:
+  while recovered < sizes.share(1000):
     ops, folder = random_life(rng), tmp_path / f'{lived}'
     counted, depth = [], 0 if lived % 3 else int(rng.integers(1, 3))
 

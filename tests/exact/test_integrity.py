@@ -17,6 +17,7 @@ import signal
 import numpy as np
 import pytest
 
+from tests import sizes
 from unlearn_jax import checkpoints, errors, trees
 from unlearn_jax.exact import books, canary, home, store
 from unlearn_jax.exact import recipe as recipe_lib
@@ -205,7 +206,7 @@ def test_one_flipped_bit_is_refused_or_changes_nothing(path, before):
 
 @pytest.mark.slow
 def test_many_flipped_bits(path, before):
-  found = _flip(path, before, 100_000, seed=1)
+  found = _flip(path, before, sizes.share(100_000), seed=1)
   print(dict(found))
   assert {part for part, outcome in found if outcome == 'the same'} == {
     'ledger.sqlite'

@@ -12,12 +12,12 @@ of NumPy's instead of Orbax's. Everything else in it is real, training included.
 import collections
 import contextlib
 import json
-import os
 import shutil
 
 import numpy as np
 import pytest
 
+from tests import sizes
 from tests.exact import layouts, tiny
 from unlearn_jax import checkpoints, errors, files, registry, trees
 from unlearn_jax.exact import books as books_lib
@@ -27,7 +27,7 @@ from unlearn_jax.exact import system as system_lib
 
 IDS = 24
 FAST, REAL = 100, 4
-SIMULATED = int(os.environ.get('UNLEARN_JAX_INTERLEAVINGS', 10_000))
+SIMULATED = sizes.share(10_000)
 X = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
 # Who is in the parameters of this digest, whatever they are called.
 LINEAGE: dict[str, frozenset] = {}
@@ -298,7 +298,7 @@ _LIFE = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('seed', range(0, 30, 3))
+@pytest.mark.parametrize('seed', range(0, 3 * sizes.share(10), 3))
 def test_real_processes_are_as_one(seed, tmp_path):
   with tiny.system(tmp_path, range(IDS)) as system:
     system.train()

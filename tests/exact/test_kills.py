@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from tests import sizes
 from tests.exact import layouts, lives
 from unlearn_jax.exact import system as system_lib
 
@@ -72,7 +73,7 @@ def test_a_killed_process_leaves_what_a_new_one_finishes(seed, base, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('seed', range(2, 22))
+@pytest.mark.parametrize('seed', range(2, 2 + sizes.share(20)))
 def test_many_more_are_killed(seed, base, tmp_path):
   _kill(base, tmp_path / 'system', np.random.default_rng(seed))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import sizes
 from tests.exact import power
 from unlearn_jax import checkpoints, errors, files
 from unlearn_jax.exact import erasure, ledger, records, stages
@@ -282,10 +283,11 @@ def test_no_promise_is_broken_in_a_sample_of_the_states(recorded, rules):
 def test_no_promise_is_broken_in_any_state(tmp_path):
   recorded = _record(tmp_path, rounds=8)
   rules = Rules(recorded, tmp_path)
-  count, broken = _look(recorded.trace, rules, most=3)
+  every = max(1, 1000 // sizes.TRIALS)
+  count, broken = _look(recorded.trace, rules, every=every, most=3)
   print(f'{count} distinct states of {len(recorded.trace)} steps')
   assert broken is None
-  assert count > 100_000
+  assert count > sizes.share(100_000)
 
 
 # What a program may forget: which syncs are gone, and the rule that tells.
@@ -473,4 +475,5 @@ def test_real_systems_go_on_from_some_states(recorded, tmp_path):
 
 @pytest.mark.slow
 def test_real_systems_go_on_from_many_states(recorded, tmp_path):
-  assert _check_some(recorded, tmp_path, 100, seed=1) == 100
+  count = sizes.share(100)
+  assert _check_some(recorded, tmp_path, count, seed=1) == count

@@ -13,12 +13,13 @@ import pathlib
 import numpy as np
 import pytest
 
+from tests import sizes
 from tests.exact import tiny
 from unlearn_jax.exact import books as books_lib
 from unlearn_jax.exact import system as system_lib
 
 IDS = 4096
-REQUESTS = int(os.environ.get('UNLEARN_JAX_STREAM', 100_000))
+REQUESTS = int(os.environ.get('UNLEARN_JAX_STREAM', sizes.share(100_000)))
 # What comes next, how often, and how many requests at once.
 KINDS = {'one': 60, 'owner': 10, 'few': 20, 'many': 5, 'back': 5}
 GROUPS = {'few': 64, 'many': 1024}
