@@ -276,3 +276,21 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path):
   rest = _done('train', cut, *config)
   assert not rest['created'] and rest['trained'] == 24 - there
   assert rest['digest'] == whole['digest']
+
+
+def test_a_system_finds_its_data_from_anywhere(tmp_path, monkeypatch):
+  rng = np.random.default_rng(0)
+  x, y, ids = rng.normal(size=(20, 3)), np.arange(20) % 2, np.arange(20)
+  np.savez(tmp_path / 'mine.npz', x=x.astype(np.float32), y=y, id=ids)
+  recipe = {
+    'data': {'name': 'npz', 'file': 'mine.npz', 'num_classes': 2},
+    'model': {'name': 'linear'},
+    'shards': 1,
+    'slices': 1,
+  }
+  monkeypatch.chdir(tmp_path)
+  assert operations.train(recipe, 's')['created']
+  assert not operations.train(recipe, 's')['created']  # the same one
+  (tmp_path / 'elsewhere').mkdir()
+  monkeypatch.chdir('elsewhere')
+  assert operations.delete('../s', ids=['3'])['deleted'] == 1

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -54,7 +55,7 @@ def train(recipe: Mapping[str, Any], workdir: str) -> dict[str, Any]:
   A training that was killed goes on with the first stage it had not stored. A
   system of another recipe is refused.
   """
-  system, created = _create_or_open(recipe, workdir)
+  system, created = _create_or_open(_found_from_anywhere(recipe), workdir)
   with contextlib.closing(system):
     return _write(workdir, 'train', {'created': created, **_repair(system)})
 
@@ -329,6 +330,15 @@ class Reporter:
       self._bar = self._stack.enter_context(bar)
     self._bar.update(done - self._done)
     self._done = done
+
+
+def _found_from_anywhere(recipe: Mapping[str, Any]) -> dict[str, Any]:
+  """The recipe with its data at absolute paths: a system outlives a `cd`."""
+  data = dict(recipe.get('data', {}))
+  for name in ('file', 'folder'):
+    if isinstance(data.get(name), str):
+      data[name] = os.path.abspath(data[name])
+  return {**recipe, 'data': data}
 
 
 def _create_or_open(recipe, workdir) -> tuple[system_lib.System, bool]:
