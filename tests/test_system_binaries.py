@@ -126,7 +126,8 @@ def test_the_worth_of_every_depth_ends_at_that_of_the_system(trained):
 def test_from_training_to_proof(trained, tmp_path):
   seen = _done('status', trained)
   assert (seen['examples'], seen['missing']) == (1437, 0)
-  assert seen['requests'] == {'add': 1, 'delete': 0, 'to repair': 0}
+  nothing = {'to repair': 0, 'to erase': 0}
+  assert seen['requests'] == {'add': 1, 'delete': 0, **nothing}
 
   gone = _done('delete', trained, f'--ids={",".join(map(str, DELETED))}')
   assert gone['deleted'] == 3 and gone['gone']
@@ -162,6 +163,18 @@ def test_from_training_to_proof(trained, tmp_path):
   clean = _write_digits(tmp_path / 'clean.npz', DELETED)
   proved = _done('audit', trained, '--level=E2', f'--data={clean}')
   assert proved['passed'] and proved['equal'] == proved['checked'] == 6
+  sealed = _done('audit', trained, '--level=E3', f'--data={clean}')
+  assert sealed['passed'] and sealed['residue'] == []
+  drawn = _done('audit', trained, '--level=E2', '--sample=2')
+  assert drawn['passed'] and drawn['checked'] == 2
+
+  assert mended['erased'] == 1
+  command = [str(ROOT / 'experiments/verify.py'), *mended['certificates']]
+  command += [f'--head={gone["head"]}', f'--workdir={trained}']
+  result = subprocess.run(
+    [sys.executable, *command], capture_output=True, text=True, check=True
+  )
+  assert result.stdout.endswith('verified\n')
 
   dirty = _write_digits(tmp_path / 'dirty.npz', DELETED[:-1])
   line = _refused('audit', trained, '--level=E2', f'--data={dirty}')
