@@ -12,6 +12,7 @@ of NumPy's instead of Orbax's. Everything else in it is real, training included.
 import collections
 import contextlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -305,7 +306,14 @@ def test_real_processes_are_as_one(seed, tmp_path):
     data = registry.make('data', **system.recipe.data)
   where = str(tmp_path / 'system')
   children = [
-    layouts.start(_LIFE, where, json.dumps(seed + i)) for i in range(3)
+    layouts.start(
+      # As this process: what another machine makes is not compared.
+      _LIFE,
+      where,
+      json.dumps(seed + i),
+      nproc=os.environ['NPROC'],
+    )
+    for i in range(3)
   ]
   gone = [one for child in children for one in layouts.result(child)['gone']]
   with contextlib.closing(system_lib.System.open(where)) as system:
