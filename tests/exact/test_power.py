@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests import sizes
-from tests.exact import power
+from tests.exact import power, tiny
 from unlearn_jax import checkpoints, errors, files
 from unlearn_jax.exact import erasure, ledger, records, stages
 from unlearn_jax.exact import recipe as recipe_lib
@@ -30,15 +30,7 @@ def _rows(path, ids):
 
 
 def _config(path):
-  return {
-    'data': {'name': 'npz', 'file': str(path), 'num_classes': 2},
-    'model': {'name': 'linear'},
-    'optimizer': {'name': 'sgd', 'learning_rate': 0.1},
-    'shards': 2,
-    'slices': 2,
-    'sequences': {'kind': 'cyclic', 'budget': 1},
-    'batch_size': 8,
-  }
+  return tiny.config(path, batch_size=8)
 
 
 @dataclasses.dataclass

@@ -252,12 +252,8 @@ class System:
     """
     with self._lock:
       self._follow()
-      names, have = self.names(), self._store.names()
-      missing = [str(s) for s in self.wanted if names[s] not in have]
-      if missing:
-        raise errors.CheckpointError(
-          f'{len(missing)} stage(s) are missing, repair first: {missing[:5]}'
-        )
+      names = self.names()
+      self._check_whole(names)
       return certificate_lib.make(
         request, self._books, self._recipe_digest, self._made(names)
       )
@@ -309,12 +305,8 @@ class System:
 
   def digest(self) -> str:
     """One digest over every derivable stage; all of them must exist."""
+    self._check_whole(self.names())
     found = self.digests()
-    missing = [str(stage) for stage in self.wanted if str(stage) not in found]
-    if missing:
-      raise errors.CheckpointError(
-        f'{len(missing)} stage(s) are missing, repair first: {missing[:5]}'
-      )
     text = json.dumps(found, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -567,6 +559,15 @@ class System:
       {**answer, 'request': seq}
       for seq, answer in zip(seqs, answers, strict=True)
     ]
+
+  def _check_whole(self, names) -> None:
+    """Refuses while a stage is missing."""
+    have = self._store.names()
+    missing = [str(stage) for stage in self.wanted if names[stage] not in have]
+    if missing:
+      raise errors.CheckpointError(
+        f'{len(missing)} stage(s) are missing, repair first: {missing[:5]}'
+      )
 
   def _made(self, names) -> list[list[str]]:
     """[stage, name, digest, seal of its files] of every stage; all exist."""
