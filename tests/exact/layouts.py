@@ -87,6 +87,17 @@ def result(child, timeout=240):
   return json.loads(err.splitlines()[-1])
 
 
+def results(children):
+  """What all of them said; none outlives the failure of another."""
+  try:
+    return [result(child) for child in children]
+  finally:
+    for child in children:
+      if child.poll() is None:
+        child.kill()
+        child.communicate()
+
+
 def run(code, *arguments, **options):
   return result(start(code, *arguments, **options))
 

@@ -24,6 +24,7 @@ from unlearn_jax import checkpoints, errors, files, registry, trees
 from unlearn_jax.exact import books as books_lib
 from unlearn_jax.exact import ledger as ledger_lib
 from unlearn_jax.exact import program, serving
+from unlearn_jax.exact import store as store_lib
 from unlearn_jax.exact import system as system_lib
 
 IDS = 24
@@ -227,6 +228,44 @@ def simulated(monkeypatch):
   monkeypatch.setattr(ledger_lib.Ledger, '__init__', opened)
 
 
+@pytest.mark.parametrize('reader', ['opens', 'follows'])
+def test_a_stage_is_erased_while_it_is_read(reader, tmp_path, monkeypatch):
+  with tiny.system(tmp_path, range(IDS)) as system:
+    system.train()
+    where, load, reads = str(tmp_path / 'system'), store_lib.Store.load, []
+    if reader == 'follows':  # It has read nothing when the deletion comes.
+      other = system_lib.System.open(where)
+      other._kept.clear()
+      other._server.view = other._server.view.only(())
+      system.delete([0])
+
+    def erased_first(store, name, like=None):
+      reads.append(name)
+      if len(reads) == 1:
+        gone = iter(range(1, IDS))  # until it was of one of them
+        while name in system.names().values():
+          system.delete([next(gone)])
+        system.repair()
+        assert name not in store.names()
+      return load(store, name, like)
+
+    monkeypatch.setattr(store_lib.Store, 'load', erased_first)
+    if reader == 'opens':
+      other = system_lib.System.open(where)
+    with contextlib.closing(other):
+      np.testing.assert_array_equal(other.predict(X), system.predict(X))
+    assert len(reads) > 1
+
+
+def test_a_damaged_stage_is_not_read_for_ever(tmp_path):
+  with tiny.system(tmp_path, range(IDS)) as system:
+    system.train()
+    for seal in (tmp_path / 'system' / 'stages').glob('*/checkpoint.json'):
+      seal.write_text('{}')
+  with pytest.raises(errors.CheckpointError, match='seal'):
+    system_lib.System.open(str(tmp_path / 'system'))
+
+
 def _run(folder, seeds, steps=8):
   """Interleavings from the same trained beginning; what was done in them."""
   done, data = collections.Counter(), None
@@ -315,7 +354,7 @@ def test_real_processes_are_as_one(seed, tmp_path):
     )
     for i in range(3)
   ]
-  gone = [one for child in children for one in layouts.result(child)['gone']]
+  gone = [one for said in layouts.results(children) for one in said['gone']]
   with contextlib.closing(system_lib.System.open(where)) as system:
     records = system._records
     left = records.ids[records.alive].tolist()

@@ -69,10 +69,7 @@ def test_two_processes_make_what_one_makes(kind, tmp_path):
   layouts.write(tmp_path / 'data.npz')
   config = layouts.config(kind, tmp_path / 'data.npz')
   alone = layouts.run(_LIFE, '0', '0', str(tmp_path / 'one'), config)
-  both = [
-    layouts.result(child)
-    for child in _pair(_LIFE, str(tmp_path / 'two'), config)
-  ]
+  both = layouts.results(_pair(_LIFE, str(tmp_path / 'two'), config))
   assert [child.pop('joined') for child in both] == [True, True]
   assert not alone.pop('joined')
   # Each trained its own shards, no stage twice.
@@ -127,9 +124,7 @@ def test_a_killed_process_loses_no_bit(victim, tmp_path):
   copy = str(tmp_path / 'copy')
   shutil.copytree(broken, copy)
   again = layouts.run(_TRAIN, '0', '0', broken, 'open', 'none')
-  pair = [
-    layouts.result(child) for child in _pair(_TRAIN, copy, 'open', 'none')
-  ]
+  pair = layouts.results(_pair(_TRAIN, copy, 'open', 'none'))
   assert again == pair[0] == pair[1]
   assert again['digests'] == alone['digests']
   # What was finished is taken over.

@@ -408,17 +408,10 @@ class System:
 
   def _follow(self) -> None:
     """Takes over what another process has done, and serves accordingly."""
-    for last in (False, True):
-      if not self._books.news():
-        return
-      try:
-        with self._lock, self._books.catch_up():
-          self._switch()
-      except errors.CheckpointError:
-        # A stage may have been erased between being listed and being read:
-        # then there is news, and the next look finds another one.
-        if last:
-          raise
+    vanished = True
+    while vanished and self._books.news():
+      with self._lock, self._books.catch_up():
+        vanished = self._switch()
 
   def _foreign(self, names: Mapping[stages.Stage, str]) -> list[stages.Stage]:
     """Stages, parents first, that cannot be compared with ones made here."""
@@ -605,21 +598,32 @@ class System:
       self.recipe.shards, self.sequences, lambda stage: names[stage] in have
     )
 
-  def _switch(self, names: Mapping[stages.Stage, str] | None = None) -> None:
-    """Serves the longest prefix that is derivable and exists, per shard."""
+  def _switch(self, names: Mapping[stages.Stage, str] | None = None) -> bool:
+    """Serves the longest prefix that is derivable and exists, per shard.
+
+    Returns whether another process has erased a stage that was to be read: it
+    has followed news then that this one has not.
+    """
     names = self.names() if names is None else names
     # What may not be used any more does not stay in memory either.
     derivable = set(names.values())
     self._kept = {n: t for n, t in self._kept.items() if n in derivable}
-    try:
-      self._server.view = self._view(names)
-    except BaseException:
-      # A shard that gives no answer, not one that must not be given.
-      self._server.view = self._server.view.only(derivable)
-      raise
+    vanished = False
+    while True:
+      have = devices.from_lead(self._store.names)
+      try:
+        self._server.view = self._view(names, have)
+        return vanished
+      except BaseException as error:
+        # A shard that gives no answer, not one that must not be given.
+        self._server.view = self._server.view.only(derivable)
+        vanished = bool(have - self._store.names())
+        unread = isinstance(error, errors.CheckpointError)
+        # Of a cluster each process reads for itself: it cannot look again.
+        if not (vanished and unread and jax.process_count() == 1):
+          raise
 
-  def _view(self, names: Mapping[stages.Stage, str]) -> serving.View:
-    have = devices.from_lead(self._store.names)
+  def _view(self, names: Mapping[stages.Stage, str], have) -> serving.View:
     chosen = self._chosen(names, have)
     chosen_names = tuple(names[s] if s else None for s in chosen)
     view = self._server.view
