@@ -34,7 +34,7 @@ LAYERS = (
   ('exact', 'fleet'),
   ('pruners', 'attributors', 'unlearners', 'metrics'),
   ('study',),
-  ('inputs', 'operations', 'tour', 'fields', 'fitting'),
+  ('inputs', 'operations', 'tour', 'worth', 'fields', 'fitting'),
   ('experiment',),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

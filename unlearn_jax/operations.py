@@ -17,12 +17,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 
-from unlearn_jax import devices, errors, files, inputs, losses, types
+from unlearn_jax import devices, errors, files, inputs, types, worth
 from unlearn_jax.exact import audit as audit_lib
 from unlearn_jax.exact import recipe as recipe_lib
-from unlearn_jax.exact import serving, stages
 from unlearn_jax.exact import system as system_lib
 from unlearn_jax.study import progress as progress_lib
 from unlearn_jax.study import writer as writer_lib
@@ -199,13 +197,13 @@ def audit(
     head: of the log, kept elsewhere; refused where it was never passed.
   """
   with _opened(workdir, head=head) as system:
-    clean = data and inputs.read_clean(data, _data(system))
+    clean = None if data is None else inputs.read_clean(data, _data(system))
     began = time.monotonic()
-    with Reporter('audit') as report:
-      found = system.audit(level, clean or None, report, sample=sample)
+    with progress_lib.Reporter('audit') as report:
+      found = system.audit(level, clean, report, sample=sample)
     summary = {
       'level': level,
-      'data': data or 'the survivors in the data set',
+      'data': 'the survivors in the data set' if data is None else data,
       'passed': found.passed,
       **{k: v for k, v in dataclasses.asdict(found).items() if k != 'level'},
       'seconds': time.monotonic() - began,
@@ -245,91 +243,9 @@ def status(workdir: str, *, head: str | None = None) -> dict[str, Any]:
 
 
 def depths(workdir: str) -> dict[str, Any]:
-  """What a trained system is worth on its test split, at every depth.
-
-  At depth k each shard answers with the first k stages of a sequence, the same
-  one in all shards; `first` is the sequence that serves, the range is over all
-  of them, and `all` averages every sequence of every shard. Then the ways to
-  combine the shards that serve, at full depth.
-  """
+  """What a trained system is worth on its test split, at every depth."""
   with _opened(workdir) as system:
-    test = system.recipe.open_data('test')
-    if test.task.kind != 'classification':
-      raise errors.ConfigError('depths are compared by accuracy')
-    x, orders = test.all().x, system.sequences
-    found = {}
-    with progress_lib.Progress(len(system.wanted), 'depths', 'stages') as bar:
-      for stage in system.wanted:
-        found[stage] = system.answers([stage], x)[0]
-        bar.update(1)
-
-    def worth(aggregate, chosen, depth):
-      answers = [
-        found[stages.Stage(shard, order[:depth])]
-        for shard in range(system.recipe.shards)
-        for order in chosen
-      ]
-      outputs = serving.combine(np.stack(answers), aggregate)
-      return float(np.mean(losses.correct(outputs, test.labels)))
-
-    rows, usual = [], system.recipe.aggregate
-    for depth in range(1, system.recipe.slices + 1):
-      each = [worth(usual, [order], depth) for order in orders]
-      rows.append(
-        {
-          'depth': depth,
-          'first': each[0],
-          'lowest': min(each),
-          'highest': max(each),
-          'all': worth(usual, orders, depth),
-        }
-      )
-    combined = {
-      way: worth(way, orders[:1], system.recipe.slices)
-      for way in recipe_lib.AGGREGATES
-    }
-    return _write(workdir, 'depths', {'depths': rows, 'combined': combined})
-
-
-def scores(system: system_lib.System) -> dict[str, float] | None:
-  """What the system is worth now on its test split; None without one."""
-  try:
-    test = system.recipe.open_data('test')
-  except errors.ConfigError as error:  # Users' own files may have none.
-    logging.info('no test scores: %s', error)
-    return None
-  if not len(test) or not any(system.status()['served_depths']):
-    return None
-  outputs, y = system.predict(test.all().x), test.labels
-  if test.task.kind == 'classification':
-    return {'accuracy': float(np.mean(losses.correct(outputs, y)))}
-  loss = float(np.mean(losses.of_task(test.task)(outputs, y)))
-  spread = np.mean((y - np.mean(y, axis=0)) ** 2)
-  return {'loss': loss, 'r2': float(1 - loss / spread)}
-
-
-class Reporter:
-  """Shows how far the engine is, in rows of an epoch; called by it."""
-
-  def __init__(self, what: str):
-    self._what = what
-    self._stack = contextlib.ExitStack()
-    self._bar, self._total, self._done = None, None, 0
-
-  def __enter__(self) -> 'Reporter':
-    return self
-
-  def __exit__(self, *unused) -> None:
-    self._stack.close()
-
-  def __call__(self, done: int, total: int) -> None:
-    if total != self._total:  # the first call, or a request made a new plan
-      self._stack.close()
-      self._total, self._done = total, 0
-      bar = progress_lib.Progress(total, self._what, 'rows')
-      self._bar = self._stack.enter_context(bar)
-    self._bar.update(done - self._done)
-    self._done = done
+    return _write(workdir, 'depths', worth.by_depth(system))
 
 
 def _found_from_anywhere(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -366,9 +282,9 @@ def _data(system: system_lib.System) -> types.Dataset:
 
 def _repair(system: system_lib.System, rebuild: bool = False) -> dict[str, Any]:
   """Trains what is missing; what was trained and what it is worth."""
-  before = _erased(system)
+  before = _erased(system.status())
   began = time.monotonic()
-  with Reporter('train') as report:
+  with progress_lib.Reporter('train') as report:
     trained = (system.rebuild if rebuild else system.repair)(report)
   seconds = time.monotonic() - began
   seen = system.status()
@@ -381,16 +297,16 @@ def _repair(system: system_lib.System, rebuild: bool = False) -> dict[str, Any]:
     'trained': trained,
     'seconds': seconds,
     'served_depths': seen['served_depths'],
-    'test': scores(system),
+    'test': worth.scores(system),
     'digest': system.digest(),
-    **_certified(system, sorted(_erased(system) - before)),
+    **_certified(system, sorted(_erased(seen) - before)),
     'device': devices.describe(),
   }
 
 
-def _erased(system: system_lib.System) -> set[int]:
-  found = system.status()['requests']
-  return {r['seq'] for r in found if r['erased'] is not None}
+def _erased(seen: Mapping[str, Any]) -> set[int]:
+  """The requests that a status has as erased."""
+  return {r['seq'] for r in seen['requests'] if r['erased'] is not None}
 
 
 def _certified(

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from unlearn_jax import errors, files, inputs, keys, operations, types
+from unlearn_jax import errors, files, inputs, keys, types, worth
 from unlearn_jax.exact import system as system_lib
+from unlearn_jax.study import progress as progress_lib
 
 _SUMMARY = 'quickstart.json'
 
@@ -30,9 +31,9 @@ def run(
     forget: how many examples are deleted.
 
   Returns:
-    The summary; its `steps` are the rows of a table. The audit is against
-    `<workdir>/clean.npz`, which never holds what was deleted. The certificate
-    of the deletion is in `<workdir>/certificate.json`.
+    The summary; its `steps` are the rows of a table, `after` the stages after
+    each. The audit is against `<workdir>/clean.npz`, which never holds what was
+    deleted. The certificate of the deletion is in `<workdir>/certificate.json`.
   """
   began = time.monotonic()
   folder = _fresh(pathlib.Path(workdir))
@@ -40,11 +41,12 @@ def run(
   with contextlib.closing(system):
     data = system.recipe.open_data()
     chosen = data.ids[keys.order(data.ids, 'quickstart')[:forget]].tolist()
-    steps = []
+    steps, after, seen = [], {}, {}
 
     def step(what, act):
       result, row = _timed(what, system, act)
       steps.append(row)
+      after[what] = _stages(system, seen)
       return result
 
     trained = step('train', system.train)
@@ -58,6 +60,7 @@ def run(
     files.write_json(certificate, system.certificate(receipt.request))
   summary = {
     'steps': steps,
+    'after': after,
     'examples': len(data),
     'forgotten': chosen,
     'stages': trained,
@@ -88,16 +91,28 @@ def write_clean(path: pathlib.Path, data: types.Dataset, without) -> None:
 
 def _timed(what: str, system: system_lib.System, act):
   """Does something; its result, and how long it took and what serves then."""
-  with operations.Reporter(what) as report:
+  with progress_lib.Reporter(what) as report:
     began = time.monotonic()
     result = act(report)
     seconds = time.monotonic() - began
-  scores = operations.scores(system) or {}  # nothing when all shards are dead
+  scores = worth.scores(system) or {}  # nothing when all shards are dead
   return result, {
     'step': what,
     'seconds': seconds,
     'served_depths': system.status()['served_depths'],
     'accuracy': scores.get('accuracy'),
+  }
+
+
+def _stages(system: system_lib.System, seen: dict[str, str]) -> dict[str, Any]:
+  """Which stages there are, which are not as they were `seen`, which serve."""
+  found = system.digests()
+  new = [stage for stage in found if found[stage] != seen.get(stage)]
+  seen |= found
+  return {
+    'there': list(found),
+    'new': new,
+    'served': system.status()['served'],
   }
 
 

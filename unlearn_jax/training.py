@@ -170,8 +170,12 @@ def evaluate(
   result = {'loss': float(np.mean(losses.of_task(data.task)(outputs, y)))}
   if data.task.kind == 'classification':
     return {**result, 'accuracy': float(np.mean(losses.correct(outputs, y)))}
-  spread = np.mean((y - np.mean(y, axis=0)) ** 2)
-  return {**result, 'r2': float(1 - result['loss'] / spread)}
+  return {**result, 'r2': r_squared(result['loss'], y)}
+
+
+def r_squared(loss: float, y: np.ndarray) -> float:
+  """The part of the variance of targets that predictions explain."""
+  return float(1 - loss / np.mean((y - np.mean(y, axis=0)) ** 2))
 
 
 @functools.lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 Everything goes to stderr, so the output of a program can be piped.
 """
 
+import contextlib
 import datetime
 import sys
 import time
@@ -91,3 +92,27 @@ class Progress:
       + self._unit
       + '{postfix}',
     )
+
+
+class Reporter:
+  """Shows how far the exact engine is, in rows of an epoch; called by it."""
+
+  def __init__(self, what: str):
+    self._what = what
+    self._stack = contextlib.ExitStack()
+    self._bar, self._total, self._done = None, None, 0
+
+  def __enter__(self) -> 'Reporter':
+    return self
+
+  def __exit__(self, *unused) -> None:
+    self._stack.close()
+
+  def __call__(self, done: int, total: int) -> None:
+    if total != self._total:  # the first call, or a request made a new plan
+      self._stack.close()
+      self._total, self._done = total, 0
+      bar = Progress(total, self._what, 'rows')
+      self._bar = self._stack.enter_context(bar)
+    self._bar.update(done - self._done)
+    self._done = done
