@@ -6,31 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from unlearn_jax.study.report import of_plan, provenance, svg, tables
+from unlearn_jax.study.report import provenance, rates, svg, tables
 from unlearn_jax.study.report.document import Document
 from unlearn_jax.study.report.html import Markup, section
 from unlearn_jax.study.report.picture import Axis, Dots, Figure, Line, Panel
 from unlearn_jax.study.report.tables import Cell
 
-_TONES = ('blue', 'sky', 'orange', 'red', 'green', 'purple', 'grey', 'ink')
+_TONES = ('blue', 'orange', 'green', 'purple', 'red', 'sky', 'grey', 'ink')
 _UNITS = {
-  'accuracy': 'accuracy of what serves',
-  'depth': 'part of the slices that serve',
-  'availability': 'part of the time in which some shard serves',
+  'accuracy': 'accuracy of what serves, %',
+  'depth': 'slices that serve, %',
+  'availability': 'time in which some shard serves, %',
 }
+_MOST = 0.99  # of the time: who serves as much serves practically always
 
 
 def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
   """All there is to say of a simulation, and of the real run beside it."""
-  sections, drawn, lead = {}, [], []
-  for found in summary['rates']:
-    title = f'{found["rate"]:g} requests a day'
-    figure = over_time(found)
-    drawn.append(figure)
-    lead.append(f'At {title}: {_headline(found)}')
-    sections[title] = section(
-      title, svg.figure(figure), _table(found, summary['requests'])
-    )
+
+  def part(found) -> rates.Part:
+    below = _table(found, summary['requests'])
+    return rates.Part(f', {_headline(found)}', over_time(found), (below,))
+
+  lead, sections, drawn = rates.sections(summary, part)
   if summary['real']:
     figure = each_repair(summary['real'])
     drawn.append(figure)
@@ -55,29 +53,36 @@ def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
 
 def over_time(found: Mapping[str, Any]) -> Figure:
   """Accuracy, depth and availability of every policy at one rate."""
-  looks = {
-    row['line']: (_TONES[i % len(_TONES)], i >= len(_TONES))
-    for i, row in enumerate(found['lines'])
-  }
-  panels = []
+  lines, panels = found['lines'], []
   for name, label in _UNITS.items():
-    marks = [
-      Line(
-        x=row['hours'],
-        y=np.asarray(row['curves'][name]['mean'], float),
-        tone=looks[row['line']][0],
-        dashed=looks[row['line']][1],
-      )
-      for row in found['lines']
-    ]
+    marks: list[Line | Dots] = []
+    numbers = []
+    for i, row in enumerate(lines):
+      x = np.asarray(row['hours'], float)
+      y = 100 * np.asarray(row['curves'][name]['mean'], float)
+      tone, dashed = _TONES[i % len(_TONES)], i >= len(_TONES)
+      marks.append(Line(x=x, y=y, tone=tone, dashed=dashed))
+      known = np.flatnonzero(np.isfinite(y))
+      if len(known):
+        # Each at another hour, so that lines of one height are all told.
+        at = known[int((i + 0.5) / len(lines) * len(known))]
+        numbers.append(
+          Dots(
+            x=[x[at]],
+            y=[y[at]],
+            inside=[str(i + 1)],
+            names=[row['line']],
+            tone=tone,
+          )
+        )
     panels.append(
       Panel(
         title=name,
         about='; '.join(
-          f'{row["line"]}: {tables.number(row[name]["mean"])}'
-          for row in found['lines']
+          f'{row["line"]}: {tables.number(rates.value(row, name))} %'
+          for row in lines
         ),
-        marks=marks,
+        marks=[*marks, *numbers],
         x=Axis('hours since everything was trained'),
         y=Axis(label),
         width=400,
@@ -87,13 +92,14 @@ def over_time(found: Mapping[str, Any]) -> Figure:
   return Figure(
     name=f'live_{found["rate"]:g}',
     caption=(
-      f'{found["rate"]:g} requests a day, mean over the streams. A request '
-      'takes effect when it comes, so what saw it serves no more.'
+      f'Every policy at {found["rate"]:,g} requests a day, mean over the '
+      'streams; each line bears the number of its policy. A line that ends has '
+      'nothing left that serves.'
     ),
     panels=panels,
     key={
-      line: (tone, 'dashed' if dashed else 'line')
-      for line, (tone, dashed) in looks.items()
+      row['line']: (_TONES[i % len(_TONES)], 'circle', str(i + 1))
+      for i, row in enumerate(lines)
     },
   )
 
@@ -109,7 +115,7 @@ def each_repair(real: Mapping[str, Any]) -> Figure:
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     panels.append(
       Panel(
-        title=f'{batch} request(s) a repair',
+        title=f'Repairs of {batch} request{"s" * (batch != 1)} each',
         about=f'{len(x)} repairs, {x.sum():.1f} s predicted and {y.sum():.1f} '
         's measured.',
         marks=[
@@ -122,28 +128,44 @@ def each_repair(real: Mapping[str, Any]) -> Figure:
     )
   return Figure(
     name='live_real',
-    caption='Each dot is a real repair; on the line it took what was predicted.',
+    caption=(
+      'Each dot is a repair of a small system that was really trained, deleted '
+      'from and repaired. On the dashed line it took what was predicted; above '
+      'it, longer.'
+    ),
     panels=panels,
   )
 
 
 def _headline(found) -> str:
-  parts = [
-    f'{row["line"]} serves at {tables.number(row["accuracy"]["mean"])}, '
-    f'{tables.number(100 * row["availability"]["mean"])} % of the time'
-    for row in found['lines']
-  ]
-  return '; '.join(parts) + '.'
+  """The best and the cheapest of those that practically always serve."""
+
+  def told(row, name: str) -> str:
+    return f'“{row["line"]}” ({tables.number(rates.value(row, name))}'
+
+  lines = found['lines']
+  up = [row for row in lines if row['availability']['mean'] >= _MOST]
+  most = f'{100 * _MOST:g} % of the time'
+  if not up:
+    best = max(lines, key=lambda row: row['availability']['mean'])
+    return f'none serves {most}; most does {told(best, "availability")} %).'
+  best = max(up, key=lambda row: rates.value(row, 'accuracy'))
+  least = min(up, key=lambda row: rates.value(row, rates.COST))
+  return (
+    f'{len(up)} of {len(lines)} policies keep serving for {most}. The most '
+    f'accurate of these is {told(best, "accuracy")} %), the cheapest '
+    f'{told(least, rates.COST)} device seconds a served request).'
+  )
 
 
 def _table(found, requests: int) -> Markup:
-  return tables.table(
-    'Every policy on the same streams, with 95 % intervals',
-    ['policy', *(words for _, words, _ in of_plan.COLUMNS), 'MB'],
-    [
-      of_plan.row_of(f'{row["line"]}: {row["choice"]}', row, requests)
-      for row in found['lines']
-    ],
+  return rates.table(
+    'Every policy on the same streams',
+    {
+      f'{i + 1}. {row["line"]}: {row["choice"]}': row
+      for i, row in enumerate(found['lines'])
+    },
+    requests,
   )
 
 
@@ -158,8 +180,8 @@ def _real(real) -> Markup:
     )
 
   return tables.table(
-    'Predicted / measured on a real system; samples are expected before anybody '
-    'has asked, and predicted once it is known who asks',
+    'Predicted / measured (and how far off) on a real system; samples are '
+    'expected before anybody has asked, and predicted once it is known who asks',
     [
       *('stream', 'samples', 'expected samples', 'CPU seconds', 'seconds'),
       *('accuracy before repairs', 'depths as predicted'),

@@ -1,48 +1,47 @@
 """The page of a plan: what is proposed, and what it was chosen from."""
 
+import dataclasses
 import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearn_jax.study.report import provenance, svg, tables
+from unlearn_jax.study.report import picture, provenance, rates, tables
 from unlearn_jax.study.report.document import Document
-from unlearn_jax.study.report.html import Markup, items, section, tag
-from unlearn_jax.study.report.picture import Axis, Dots, Figure, Panel
-from unlearn_jax.study.report.tables import Cell
+from unlearn_jax.study.report.html import Markup, items, more, section, tag
+from unlearn_jax.study.report.picture import Axis, Dots, Figure, Line, Panel
 
-_OTHER = ('grey', 'circle')
+_BEATEN = ('grey', 'ring')
 _BEST = ('blue', 'circle')
 _LINE = ('red', 'square')
-_PROPOSED = ('green', 'diamond')
+_PROPOSED = ('green', 'diamond', '✓')
+_LEAST = ('ink', 'dashed')
 _KEY = {
   'proposed': _PROPOSED,
-  'nothing is better in all': _BEST,
-  'something is': _OTHER,
+  'no choice is better in everything': _BEST,
+  'another choice is': _BEATEN,
 }
-COST = 'hours_a_served_request'
-# Of both pages: the name in a row, what a person calls it, and its scale.
-COLUMNS = (
-  ('availability', 'available', 1.0),
-  ('depth', 'depth', 1.0),
-  ('accuracy', 'accuracy', 1.0),
-  ('samples_a_request', 'samples a request', 1.0),
-  ('repair_hours_a_request', 'device s a request', 3600.0),
-  (COST, 'device s a served request', 3600.0),
-  ('seconds_until_repaired', 's until repaired', 1.0),
-  ('deletions_until_failure', 'requests until failure', 1.0),
-)
+_AXES = {
+  rates.COST: 'device seconds a served request',
+  'bytes': 'MB on disk',
+  'accuracy': 'accuracy of what serves, %',
+  'availability': 'time in which some shard serves, %',
+  'depth': 'slices that serve, %',
+}
+_NEAR = (0.045, 0.065)  # parts of a panel: closer numbers would hide each other
 
 
 def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
   """All there is to say of a plan."""
-  drawn = figures(summary)
-  sections, lead = {}, []
-  for found, figure in zip(summary['rates'], drawn, strict=True):
-    title = f'{found["rate"]:g} requests a day'
-    lead.append(f'At {title}: {_proposed(found)}')
-    sections[title] = section(title, svg.figure(figure), _table(found))
+  level = summary['level']
+
+  def part(found) -> rates.Part:
+    return rates.Part(
+      f', {_proposed(found, level)}', _figure(found, level), _tables(found)
+    )
+
+  lead, sections, drawn = rates.sections(summary, part)
   sections['Measured'] = section(
     'Measured', *map(_measured, summary['profiles'])
   )
@@ -50,7 +49,7 @@ def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
     folder,
     summary,
     examples=summary['examples'],
-    level=summary['level'],
+    level=level,
     groups=json.dumps(summary['groups']),
     streams=summary['streams'],
     seed=summary['seed'],
@@ -65,136 +64,173 @@ def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
 
 def figures(summary: Mapping[str, Any]) -> list[Figure]:
   """The trade-offs at every rate."""
-  return [_figure(found) for found in summary['rates']]
+  return [_figure(found, summary['level']) for found in summary['rates']]
 
 
-def row_of(name: str, row: Mapping[str, Any], failing: float) -> list[Any]:
-  """A row of a table: the name and all `COLUMNS`, with intervals, and MB.
-
-  `failing` is the number of requests of a stream: who lives as long shows it.
-  """
-  cells = [_cell(row[column], scale) for column, _, scale in COLUMNS]
-  if row['survived']['mean']:
-    least = tables.number(row['deletions_until_failure']['mean'])
-    of_all = row['survived']['mean'] == 1
-    text = f'none in {failing}' if of_all else f'at least {least}'
-    cells[-1] = Cell(text=text, value=row['deletions_until_failure']['mean'])
-  return [name, *cells, row['bytes'] / 1e6]
-
-
-def _figure(found) -> Figure:
+def _figure(found, level: Mapping[str, float]) -> Figure:
   rows, lines = found['choices'], found['lines']
-  panels = [
-    _panel(found, x, y)
-    for x, y in ((COST, 'accuracy'), (COST, 'availability'), ('bytes', 'depth'))
-  ]
+  pairs = (
+    (rates.COST, 'accuracy'),
+    (rates.COST, 'availability'),
+    ('bytes', 'depth'),
+  )
+  key = _KEY | {
+    row['line']: (*_LINE, str(i + 1)) for i, row in enumerate(lines)
+  }
+  if any(level.values()):
+    key |= {'the least that was asked for': _LEAST}
   return Figure(
     name=f'plan_{found["rate"]:g}',
     caption=(
-      f'{len(rows)} choices and {len(lines)} to compare with, at '
-      f'{found["rate"]:g} requests a day, over {found["requests"]} of them; up '
-      'is better, left is cheaper. Bars are 95 % intervals over the streams.'
+      f'Each mark is a layout with a policy of repair: {len(rows)} to choose '
+      f'from and {len(lines)} to compare with, at {found["rate"]:,g} requests '
+      f'a day, over {found["requests"]:,} of them. Up is better, left is '
+      'cheaper. Bars are 95 % intervals over the streams; numbers that would '
+      'hide each other stand aside, on a line to their place.'
     ),
-    panels=panels,
-    key=_KEY | {f'{i + 1} {row["line"]}': _LINE for i, row in enumerate(lines)},
+    panels=[_panel(found, x, y, 100 * level[y]) for x, y in pairs],
+    key=key,
   )
 
 
-def _panel(found, x: str, y: str) -> Panel:
+def _panel(found, x: str, y: str, least: float) -> Panel:
   rows, best = found['choices'], set(found['undominated'])
-  groups: list[tuple[tuple[str, str], Sequence[Mapping], Sequence[str]]] = [
-    (_OTHER, [r for i, r in enumerate(rows) if i not in best], ()),
-    (_BEST, [rows[i] for i in sorted(best)], ()),
-    (
-      _LINE,
-      found['lines'],
-      [str(i + 1) for i in range(len(found['lines']))],
-    ),
-  ]
+  marks: list[Any] = []
+  for look, some in (
+    (_BEATEN, [row for i, row in enumerate(rows) if i not in best]),
+    (_BEST, [rows[i] for i in sorted(best)]),
+    (_LINE, found['lines']),
+  ):
+    marks += _dots(some, x, y, look)
   if found['proposal'] is not None:
-    groups.append((_PROPOSED, [rows[found['proposal']]], ()))
-  marks = []
-  for (tone, shape), some, inside in groups:
-    at = [i for i, row in enumerate(some) if _known(row, x) and _known(row, y)]
-    if at:
-      marks.append(
-        Dots(
-          x=[_value(some[i], x) for i in at],
-          y=[_value(some[i], y) for i in at],
-          y_range=[(some[i][y]['low'], some[i][y]['high']) for i in at],
-          names=[some[i].get('line', some[i]['choice']) for i in at],
-          inside=[inside[i] for i in at] if inside else (),
-          tone=tone,
-          shape=shape,
-        )
-      )
-  label = 'MB' if x == 'bytes' else 'device seconds a served request'
-  return Panel(
+    marks += _dots([rows[found['proposal']]], x, y, _PROPOSED)
+  if least and marks:
+    ends = [f(v for mark in marks for v in mark.x) for f in (min, max)]
+    marks.insert(0, Line(x=ends, y=[least] * 2, tone=_LEAST[0], dashed=True))
+  panel = Panel(
     title=f'{y} against {"storage" if x == "bytes" else "cost"}',
     about='; '.join(
-      f'{row["line"]}: {tables.number(_value(row, x))}, '
-      f'{tables.number(_value(row, y))}'
+      f'{row["line"]}: {tables.number(rates.value(row, x))}, '
+      f'{tables.number(rates.value(row, y))}'
       for row in found['lines']
     ),
     marks=marks,
-    x=Axis(label, 'log'),
-    y=Axis(y),
+    x=Axis(_AXES[x], 'log'),
+    y=Axis(_AXES[y]),
     width=420,
     height=300,
   )
+  return _numbered(panel, found['lines'], x, y)
+
+
+def _dots(some: Sequence[Mapping], x: str, y: str, look) -> list[Dots]:
+  shown = [row for row in some if _known(row, x) and _known(row, y)]
+  if not shown:
+    return []
+  tone, shape, *inside = look
+  return [
+    Dots(
+      x=[rates.value(row, x) for row in shown],
+      y=[rates.value(row, y) for row in shown],
+      y_range=[rates.reach(row, y) for row in shown],
+      names=[row.get('line', row['choice']) for row in shown],
+      inside=inside,
+      tone=tone,
+      shape=shape,
+    )
+  ]
+
+
+def _numbered(panel: Panel, lines: Sequence[Mapping], x: str, y: str) -> Panel:
+  """The panel with the numbers of the lines, none on top of another."""
+  ends = {along: picture.domain(panel, along) for along in 'xy'}
+
+  def part(along: str, value: float) -> float:
+    low, high = ends[along]
+    scale = getattr(panel, along).scale
+    return (float(picture.moved(scale, value)) - low) / (high - low)
+
+  tone, shape = _LINE
+  taken: list[tuple[float, float]] = []
+  ways, numbers = [], []
+  for i, row in enumerate(lines):
+    if not (_known(row, x) and _known(row, y)):
+      continue
+    true, height = rates.value(row, x), rates.value(row, y)
+    at, level = part('x', true), part('y', height)
+    while any(
+      abs(at - a) < _NEAR[0] and abs(level - b) < _NEAR[1] for a, b in taken
+    ):
+      at += _NEAR[0]
+    taken.append((at, level))
+    low, high = ends['x']
+    place = float(picture.back(panel.x.scale, low + at * (high - low)))
+    ways.append(Line(x=[true, place], y=[height] * 2, tone=tone))
+    numbers.append(
+      Dots(
+        x=[place],
+        y=[height],
+        names=[row['line']],
+        inside=[str(i + 1)],
+        tone=tone,
+        shape=shape,
+      )
+    )
+  return dataclasses.replace(panel, marks=[*panel.marks, *ways, *numbers])
 
 
 def _known(row, name: str) -> bool:
-  return math.isfinite(_value(row, name))
+  return math.isfinite(rates.value(row, name))
 
 
-def _value(row, name: str) -> float:
-  if name == 'bytes':
-    return row['bytes'] / 1e6
-  return float(row[name]['mean']) * (3600 if name == COST else 1)
-
-
-def _cell(of, scale: float) -> Cell:
-  mean, low, high = (scale * float(of[k]) for k in ('mean', 'low', 'high'))
-  if not math.isfinite(mean):
-    return Cell(text=tables.NONE)
-  return Cell(
-    text=tag('span', tables.number(mean), tag('small', tables.span(low, high))),
-    value=mean,
+def _proposed(found, level: Mapping[str, float]) -> str:
+  keeps = 'keeps ' + ' and '.join(
+    f'{name} of at least {100 * least:g} %'
+    for name, least in level.items()
+    if least
   )
-
-
-def _proposed(found) -> str:
   if found['proposal'] is None:
-    return 'nothing that was measured keeps the level.'
+    return f'nothing that was measured {keeps}.'
   row = found['choices'][found['proposal']]
-  seconds = tables.number(_value(row, COST))
+  seconds = tables.number(rates.value(row, rates.COST))
+  which = (
+    f'the cheapest choice that {keeps}'
+    if any(level.values())
+    else ('the cheapest choice')
+  )
   return (
-    f'{row["choice"]}, for {seconds} device seconds a served request and '
-    f'{tables.number(row["bytes"] / 1e6)} MB.'
+    f'{which}: {row["choice"]}, for {seconds} device seconds a served request '
+    f'and {tables.number(rates.value(row, "bytes"))} MB.'
   )
 
 
-def _table(found) -> Markup:
-  rows, most = [], found['requests']
+def _tables(found) -> tuple[Markup, ...]:
+  first, choices = {}, found['choices']
   if found['proposal'] is not None:
-    row = found['choices'][found['proposal']]
-    rows.append(row_of(f'proposed: {row["choice"]}', row, most))
-  rows += [
-    row_of(f'{row["line"]}: {row["choice"]}', row, most)
-    for row in found['lines']
-  ]
-  rows += [
-    row_of(found['choices'][i]['choice'], found['choices'][i], most)
-    for i in found['undominated']
-    if i != found['proposal']
-  ]
-  return tables.table(
-    'What each choice gives and costs, with 95 % intervals; then what no other '
-    'choice beats in all',
-    ['choice', *(words for _, words, _ in COLUMNS), 'MB'],
-    rows,
-    frames=range(1 if found['proposal'] is not None else 0),
+    row = choices[found['proposal']]
+    first[f'proposed: {row["choice"]}'] = row
+  first |= {
+    f'{i + 1}. {row["line"]}: {row["choice"]}': row
+    for i, row in enumerate(found['lines'])
+  }
+  frames = (0,) if found['proposal'] is not None else ()
+  best = {choices[i]['choice']: choices[i] for i in found['undominated']}
+  return (
+    rates.table(
+      'What is proposed, and what it is compared with',
+      first,
+      found['requests'],
+      frames,
+    ),
+    more(
+      f'{len(best)} choices that no other beats in everything',
+      rates.table(
+        'Each is the best one for somebody: no other is better in all of '
+        'accuracy, availability, depth, cost and storage',
+        best,
+        found['requests'],
+      ),
+    ),
   )
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 _LEAST = 1e-9  # of what is shown by its logarithm
 
+HOLLOW = {'ring': 'circle', 'gap': 'square'}  # what each is the outline of
+
 Values = Sequence[float] | np.ndarray
 
 
@@ -43,7 +45,7 @@ class Dots:
   names: Sequence[str] = ()
   inside: Sequence[str] = ()
   tone: str = 'ink'
-  shape: str = 'circle'  # or 'square', 'diamond', 'triangle'
+  shape: str = 'circle'  # or 'square', 'diamond', 'triangle'; or of `HOLLOW`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +75,13 @@ class Figure:
   """Panels under one name, which is that of its file too.
 
   `shown` of them are seen at once, all where it is None; a page folds away the
-  others.
+  others. `key` is {words: (tone, shape)}, with what stands inside as a third.
   """
 
   name: str
   caption: str
   panels: Sequence[Panel]
-  key: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+  key: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
   shown: int | None = None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from unlearn_jax.study.report import picture, style
 
 _MARKERS = {'circle': 'o', 'square': 's', 'diamond': 'D', 'triangle': '^'}
+_MARKERS |= {name: _MARKERS[of] for name, of in picture.HOLLOW.items()}
 _COLUMNS, _INCH = 4, 85  # panels in a row; units of a panel
 
 
@@ -29,10 +30,16 @@ def save(drawn: picture.Figure, path: pathlib.Path) -> None:
     _draw(place, panel)
   for place in places[count:]:
     place.set_axis_off()
-  handles = [_sample(*of) for of in drawn.key.values()]
+  handles = [_sample(*of[:2]) for of in drawn.key.values()]
   if handles:
+    named = [' '.join([*of[2:], words]) for words, of in drawn.key.items()]
+    wide = 5 * max(map(len, named)) + 30  # points, of the widest
     made.legend(
-      handles, list(drawn.key), loc='outside lower center', ncols=4, fontsize=8
+      handles,
+      named,
+      loc='outside lower center',
+      ncols=max(1, min(_COLUMNS, int(72 * columns * width / wide))),
+      fontsize=8,
     )
   made.savefig(path, dpi=130)
 
@@ -92,12 +99,20 @@ def _dots(place, dots: picture.Dots) -> None:
     fmt=_MARKERS[dots.shape],
     color=color,
     markersize=10 if dots.inside else 4.5,
-    markeredgecolor='white',
     elinewidth=1.2,
+    **_face(dots.shape, color),
     **ends,
   )
+  tone = color if dots.shape in picture.HOLLOW else 'white'
   for x, y, words in zip(dots.x, dots.y, dots.inside, strict=False):
-    place.text(x, y, words, ha='center', va='center', color='white', fontsize=6)
+    place.text(x, y, words, ha='center', va='center', color=tone, fontsize=6)
+
+
+def _face(shape: str, color: str) -> dict[str, str]:
+  """How a marker is filled and bordered."""
+  if shape in picture.HOLLOW:
+    return {'markerfacecolor': 'white', 'markeredgecolor': color}
+  return {'markeredgecolor': 'white'}
 
 
 def _sample(tone: str, shape: str):
@@ -108,7 +123,10 @@ def _sample(tone: str, shape: str):
     return patches.Patch(color=_color('grey'), alpha=0.22)
   if shape in ('line', 'dashed'):
     return lines.Line2D([], [], color=color, ls='--' * (shape != 'line') or '-')
-  return lines.Line2D([], [], color=color, marker=_MARKERS[shape], ls='')
+  face = _face(shape, color)
+  return lines.Line2D(
+    [], [], color=color, marker=_MARKERS[shape], ls='', **face
+  )
 
 
 def _color(tone: str) -> str:

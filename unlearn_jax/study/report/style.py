@@ -46,7 +46,7 @@ pre{background:var(--soft);padding:.8em 1em;border-radius:8px;overflow-x:auto;
 .scroll{overflow-x:auto;width:fit-content;min-width:min(100%,26rem);
  max-width:100%;margin:.8em 0;border:1px solid var(--line);
  border-radius:8px}
-table{border-collapse:collapse;font-size:.82rem;
+table{border-collapse:collapse;min-width:100%;font-size:.82rem;
  font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:.6em .8em;caption-side:top}
 caption span{position:sticky;left:.8em;display:inline-block;
@@ -83,11 +83,13 @@ svg .floor{fill:var(--grey);opacity:.22}
 svg .inside{fill:var(--paper);font-size:9px;font-weight:700}
 .key{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;font-size:.84rem;margin:.5em 0;
  padding:0;max-width:none;list-style:none}
-.key svg{display:inline-block;width:1.9em;height:1em;vertical-align:-.1em}
+.key svg{display:inline-block;width:1.9em;height:1.35em;vertical-align:-.3em}
 .numbered{columns:15em;font-size:.84rem;max-width:none;padding-left:2.2em}
 details{margin:1em 0;border:1px solid var(--line);border-radius:8px;
  padding:.5em .9em}
 summary{cursor:pointer;font-weight:600}
+@media(max-width:640px){tbody th{white-space:normal;min-width:9em;
+ max-width:40vw}}
 @media print{nav,script{display:none}details>*{display:block}}
 """
 )

@@ -14,8 +14,7 @@ _TOP, _BOTTOM, _RIGHT = 24, 40, 10
 def figure(drawn: picture.Figure) -> Markup:
   """A figure: its key, its panels side by side, and its caption."""
   key = [
-    tag('li', _sample(tone, shape), f' {words}')
-    for words, (tone, shape) in drawn.key.items()
+    tag('li', _sample(*look), f' {words}') for words, look in drawn.key.items()
   ]
   folded = drawn.panels[drawn.shown :] if drawn.shown else ()
   return tag(
@@ -165,20 +164,31 @@ def _dots(place: _Place, dots: picture.Dots) -> list[Markup]:
         low, high = place.at(along, reach[i])
         ends = (low, y, high, y) if along == 'x' else (x, low, x, high)
         inner.append(_stroke(*ends, stroke=f'var(--{dots.tone})', width=1.5))
-    words = dots.inside[i] if dots.inside else None
-    inner.append(_shape(x, y, dots.shape, dots.tone, 7.5 if words else 4))
-    if words:
-      inner.append(
-        _text(x, y + 3.2, words, class_='inside', text_anchor='middle')
-      )
+    inner += _mark(
+      x, y, dots.shape, dots.tone, dots.inside[i] if dots.inside else ''
+    )
     if dots.names:
       inner.append(tag('title', dots.names[i]))
     parts.append(tag('g', *inner))
   return parts
 
 
+def _mark(x, y, shape: str, tone: str, inside: str) -> list[Markup]:
+  """A dot, larger where something stands inside it."""
+  if not inside:
+    return [_shape(x, y, shape, tone, 4)]
+  fill = f'fill:var(--{tone})' if shape in picture.HOLLOW else None
+  words = _text(
+    x, y + 3.2, inside, class_='inside', text_anchor='middle', style=fill
+  )
+  return [_shape(x, y, shape, tone, 7.5), words]
+
+
 def _shape(x, y, shape: str, tone: str, r: float) -> Markup:
   fill = {'fill': f'var(--{tone})', 'stroke': 'var(--paper)'}
+  if shape in picture.HOLLOW:
+    fill = {'fill': 'var(--paper)', 'stroke': f'var(--{tone})'}
+    shape, r = picture.HOLLOW[shape], r - 0.5  # a stroke is seen on both sides
   if shape == 'circle':
     return tag('circle', cx=f'{x:.1f}', cy=f'{y:.1f}', r=r, **fill)
   corners = {
@@ -190,8 +200,11 @@ def _shape(x, y, shape: str, tone: str, r: float) -> Markup:
   return tag('polygon', points=points, **fill)
 
 
-def _sample(tone: str, shape: str) -> Markup:
+def _sample(tone: str, shape: str, inside: str = '') -> Markup:
   """What a key shows beside its words."""
+  if inside:
+    drawn = _mark(14, 10, shape, tone, inside)
+    return tag('svg', *drawn, viewBox='5 1 18 18', aria_hidden='true')
   if shape == 'band':
     drawn = tag('rect', class_='floor', x=2, y=1, width=24, height=12)
   elif shape in ('line', 'dashed'):
