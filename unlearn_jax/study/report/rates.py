@@ -52,7 +52,7 @@ def sections(
 
   `of` makes the part of what was found at one rate.
   """
-  name = 'How to read it'
+  name = 'How to read this'
   lead, drawn = [], []
   made = {name: section(name, *(tag('p', words) for words in _WORDS))}
   for found in summary['rates']:
