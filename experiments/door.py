@@ -78,11 +78,18 @@ def _parse(argv: list[str], required: Sequence[str]) -> list[str]:
   """Parses the flags; whatever is wrong with them is told in one line."""
   try:
     rest = flags.FLAGS(argv)
+    # A config that could not be read is an error when it is first looked at.
+    read = 'config' not in flags.FLAGS or hasattr(_config(), 'to_dict')
+  except OSError as error:
+    reason = str(error).splitlines()[-1].strip()
+    sys.exit(f'DataNotFound: no config {_config_file(argv)!r}: {reason}')
   except flags.Error as error:
     lines = str(error).strip().splitlines()  # may hold a config's traceback
     sys.exit(f'{lines[-1]}\nPass --help to see the flags.')
-  except AttributeError as error:  # of ConfigDict, with the near matches
-    # The message comes with its line ends and quotes escaped.
+  except AttributeError as error:
+    if "no attribute 'get_config'" in str(error):
+      sys.exit(f'ConfigError: {_config_file(argv)!r} has no get_config')
+    # Of ConfigDict, with the near matches; line ends and quotes are escaped.
     reason = str(error).replace('\\n', ' ').replace('\\', '').strip('\'" ')
     if 'Did you mean' not in reason:
       reason += _allowed(argv)
@@ -94,7 +101,23 @@ def _parse(argv: list[str], required: Sequence[str]) -> list[str]:
   ]
   if missing:
     sys.exit(f'{" and ".join(missing)} must be given; --help explains')
+  if not read:
+    sys.exit(f'ConfigError: {_config_file(argv)!r} returns no ConfigDict')
   return rest
+
+
+def _config() -> Any:
+  return flags.FLAGS['config'].value
+
+
+def _config_file(argv: list[str]) -> str:
+  """What `--config` was given, whichever way."""
+  words = iter(argv)
+  for word in words:
+    flag, equals, value = word.partition('=')
+    if flag in ('--config', '-config'):
+      return value if equals else next(words, '')
+  return ''
 
 
 def _allowed(argv: list[str]) -> str:
@@ -104,7 +127,7 @@ def _allowed(argv: list[str]) -> str:
   sys.argv = [argv[0], *files]
   flags.FLAGS(sys.argv)
   for word in argv:
-    node = flags.FLAGS['config'].value
+    node = _config()
     flag, *path = word.partition('=')[0].split('.')
     for name in path if flag == '--config' else ():
       if not hasattr(node, 'keys'):

@@ -12,6 +12,7 @@ import door
 from absl import flags
 from ml_collections import config_flags
 
+from unlearn_jax import experiment
 from unlearn_jax.study import live
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -21,7 +22,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the results.')
 
 
 def main():
-  summary = live.run(_CONFIG.value.to_dict(), _WORKDIR.value)
+  summary = experiment.live(_CONFIG.value, _WORKDIR.value)
   for found in summary['rates']:
     print(f'{found["rate"]:g} requests a day')
     door.table(live.table(found['lines']))

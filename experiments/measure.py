@@ -18,7 +18,9 @@ from unlearn_jax.study import measuring
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'The recipe.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'New directory.')
 _NAME = flags.DEFINE_string('name', 'system', 'What to call the profile.')
-_ROUNDS = flags.DEFINE_integer('rounds', 1, 'Of the repairs that are timed.')
+_ROUNDS = flags.DEFINE_integer(
+  'rounds', 1, 'Of the repairs that are timed.', lower_bound=1
+)
 
 
 def main():

@@ -14,6 +14,7 @@ import door
 from absl import flags
 from ml_collections import config_flags
 
+from unlearn_jax import experiment
 from unlearn_jax.study import planning
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -23,7 +24,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Directory of the results.')
 
 
 def main():
-  summary = planning.run(_CONFIG.value.to_dict(), _WORKDIR.value)
+  summary = experiment.plan(_CONFIG.value, _WORKDIR.value)
   for found in summary['rates']:
     print(f'{found["rate"]:g} requests a day')
     if found['proposal'] is None:

@@ -16,6 +16,7 @@ LAYERS = (
     'pins',
     'errors',
     'files',
+    'archives',
     'keys',
     'types',
     'trees',

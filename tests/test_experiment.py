@@ -369,3 +369,20 @@ def test_a_run_is_done_after_what_finishes_it(tmp_path):
 )
 def test_a_published_command_names_no_place_of_its_machine(argv, expected):
   assert experiment._public_command(argv.split()) == expected
+
+
+@pytest.mark.parametrize(
+  ('run', 'config'),
+  [
+    (experiment.benchmark, fields.leaks_config),
+    (experiment.attribute, fields.benchmark_config),
+    (experiment.leaks, fields.plan_config),
+    (experiment.plan, fields.leaks_config),
+    (experiment.live, fields.fit_config),
+    (experiment.fit, fields.system_config),
+  ],
+)
+def test_the_config_of_another_binary_is_refused(run, config, tmp_path):
+  with pytest.raises(errors.ConfigError, match='the config is of'):
+    run(config(), str(tmp_path / 'new'))
+  assert not (tmp_path / 'new').exists()

@@ -67,6 +67,12 @@ def test_a_learning_rate_is_positive(rate):
     optimizers.make('adam', learning_rate=rate)
 
 
+@pytest.mark.parametrize('norm', [-1.0, float('nan'), float('inf')])
+def test_a_gradient_norm_to_clip_at_is_positive_or_none(norm):
+  with pytest.raises(errors.ConfigError, match='clip_norm'):
+    optimizers.make('sgd', learning_rate=1.0, clip_norm=norm)
+
+
 @pytest.mark.parametrize('nesterov', [False, True])
 def test_momentum_in_two_steps(nesterov):
   """v1 = g1, v2 = m v1 + g2; Nesterov looks one step ahead: m v + g."""

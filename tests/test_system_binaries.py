@@ -211,6 +211,7 @@ def _tempt(folder):
     ('predict', (f'{folder}/flat.npz', output), r'shape \[64\]'),
     ('predict', (str(lines), output), 'cannot be read'),
     ('predict', (f'{folder}/flat.npz', 'y.csv'), r'is an .npz file'),
+    ('predict', (f'{folder}/flat.npz', f'{folder}/no/y.npz'), 'no folder'),
     ('audit', ('E9',), "unknown level.*'E9'"),
     ('audit', ('E2', small), r'shape \[4\]'),
     ('audit', ('E2', wide), 'classes are 0..9'),
@@ -228,6 +229,13 @@ def test_a_wrong_request_is_one_line_and_changes_nothing(trained, tmp_path):
     assert '\n' not in str(caught.value)
     assert _content(trained) == before, (name, given, named)
   assert not (tmp_path / 'y.npz').exists()
+
+
+def test_an_empty_clean_file_is_not_taken_for_none(trained, tmp_path):
+  """It is false to Python, and the survivors would have stood in for it."""
+  empty = _write_digits(tmp_path / 'empty.npz', np.arange(1797))
+  found = operations.audit(str(trained), 'E1', empty)
+  assert not found['passed'] and found['other_name']
 
 
 def test_wrong_flags_are_one_line_and_change_nothing(trained):

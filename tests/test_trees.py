@@ -84,7 +84,6 @@ def test_partition_and_merge():
 
 def test_sizes():
   assert trees.count(_tree()) == 10
-  assert trees.nbytes(_tree()) == 24 + 6 + 4
   assert trees.all_finite(_tree())
   assert not trees.all_finite({'a': jnp.array([1.0, jnp.inf])})
 
@@ -112,7 +111,7 @@ def test_where_a_path_ends_is_part_of_the_digest():
 
 
 def test_python_numbers_are_leaves_too():
-  assert trees.nbytes({'a': 1.0, 'b': np.zeros(2, np.float32)}) == 16
+  assert trees.count({'a': 1.0, 'b': np.zeros(2, np.float32)}) == 3
   assert trees.all_finite({'a': 1, 'b': 0.5, 'c': True})
   assert not trees.all_finite({'a': float('nan')})
   assert not trees.all_finite({'a': jnp.array([jnp.inf], jnp.bfloat16)})

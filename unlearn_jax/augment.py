@@ -24,8 +24,7 @@ def make(options: Mapping[str, Any]) -> Augment | None:
   went through a file may come back sorted. None when nothing is asked.
   """
   for name, value in options.items():
-    if name not in _AUGMENTS:
-      raise errors.unknown_name('augmentation', name, _AUGMENTS)
+    errors.check_choice('augmentation', name, _AUGMENTS)
     _check(name, value)
   chosen = [(name, options[name]) for name in _AUGMENTS if options.get(name)]
   if not chosen:

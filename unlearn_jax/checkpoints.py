@@ -20,7 +20,7 @@ import os
 import pathlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -360,13 +360,9 @@ def _damaged(path: pathlib.Path, why: str) -> errors.CheckpointError:
   return errors.CheckpointError(f'checkpoint {path} is damaged: {why}')
 
 
-@contextlib.contextmanager
-def _naming(path: pathlib.Path, what: str) -> Iterator[None]:
+def _naming(path: pathlib.Path, what: str):
   """Errors of the file system, with the path they are about."""
-  try:
-    yield
-  except OSError as error:
-    raise errors.CheckpointError(f'cannot {what} {path}: {error}') from error
+  return files.naming(what, path, errors.CheckpointError)
 
 
 def _checkpointer():

@@ -10,6 +10,8 @@ import os
 import pathlib
 import pickle
 import platform
+import resource
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -304,6 +306,12 @@ def usable_cores() -> int:
   if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1
+
+
+def peak_memory() -> float:
+  """The most bytes that this process has had at once so far, on its host."""
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return peak * (1.0 if sys.platform == 'darwin' else 1024.0)
 
 
 def cpu_model() -> str:

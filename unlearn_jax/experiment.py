@@ -19,9 +19,11 @@ from unlearn_jax.study import (
   heatmap,
   leaderboard,
   matching,
+  planning,
 )
 from unlearn_jax.study import benchmark as benchmark_lib
 from unlearn_jax.study import leaks as leaks_lib
+from unlearn_jax.study import live as live_lib
 from unlearn_jax.study import writer as writer_lib
 
 ConfigDict = ml_collections.ConfigDict
@@ -76,6 +78,7 @@ def attribute(config: ConfigDict, workdir: str) -> dict[str, Any]:
 
 def leaks(config: ConfigDict, workdir: str) -> dict[str, Any]:
   """Which metrics notice planted leaks; draws the picture too."""
+  _check_study(config, 'leaks')
   with _study_in(workdir, 'leaks', config) as writer:
     summary = leaks_lib.run(config.to_dict(), workdir)
     shares: dict[str, Any] = {}
@@ -87,6 +90,18 @@ def leaks(config: ConfigDict, workdir: str) -> dict[str, Any]:
     summary['picture'] = str(picture)
     writer.summary(summary)
   return summary
+
+
+def plan(config: ConfigDict, workdir: str) -> dict[str, Any]:
+  """Proposes shards, slices, sequences and when to repair."""
+  _check_study(config, 'plan')
+  return planning.run(config.to_dict(), workdir)
+
+
+def live(config: ConfigDict, workdir: str) -> dict[str, Any]:
+  """Follows systems that serve while requests to delete come."""
+  _check_study(config, 'plan')
+  return live_lib.run(config.to_dict(), workdir)
 
 
 def _check_study(config: ConfigDict, *wanted: str) -> None:

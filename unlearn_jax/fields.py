@@ -236,5 +236,5 @@ def plan_config() -> ConfigDict:
 
 def check_variant(variant: str, allowed: Sequence[str]) -> None:
   """Refuses a `config.py:variant` that the config does not have."""
-  if variant and variant not in allowed:
-    raise errors.unknown_name('variant of the config', variant, allowed)
+  if variant:
+    errors.check_choice('variant of the config', variant, allowed)

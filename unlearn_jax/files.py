@@ -7,6 +7,7 @@ infinities: they become the strings 'NaN', 'Infinity' and '-Infinity', which
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -72,16 +73,20 @@ NOT_FINITE = {'nan': 'NaN', 'inf': 'Infinity', '-inf': '-Infinity'}
 
 
 @contextlib.contextmanager
-def naming(what: str, path: Path) -> Iterator[None]:
+def naming(
+  what: str, path: Path, as_error: type[Exception] = errors.WorkdirError
+) -> Iterator[None]:
   """Errors of the file system, with what was to be done to which path."""
   try:
     yield
   except OSError as error:
-    raise errors.WorkdirError(f'cannot {what} {path}: {error}') from error
+    raise as_error(f'cannot {what} {path}: {error}') from error
 
 
 def make_folder(folder: pathlib.Path) -> None:
   """Like `mkdir -p`, and each new name is durable in its parent."""
+  if folder.exists() and not folder.is_dir():
+    raise NotADirectoryError(errno.ENOTDIR, 'not a folder', str(folder))
   missing = [p for p in (folder, *folder.parents) if not p.exists()]
   there = missing[-1].parent if missing else folder
   # Perhaps made by a process that was killed before it could sync.

@@ -25,6 +25,7 @@ from unlearn_jax import (
   checkpoints,
   devices,
   errors,
+  fields,
   files,
   optimizers,
   registry,
@@ -96,6 +97,11 @@ class _Parts:
 
 
 def _build(config: Config) -> _Parts:
+  missing = [name for name in fields.fit_config() if name not in config]
+  if missing:
+    raise errors.ConfigError(
+      f'the config is of no fit: it lacks {", ".join(missing)}'
+    )
   _check_numbers(config)
   train = _make('data', config.data, split='train')
   if not 0 <= config.rows <= len(train):

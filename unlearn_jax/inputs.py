@@ -6,12 +6,11 @@ before anything is done with it.
 
 import pathlib
 import re
-import zipfile
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from unlearn_jax import errors, registry, types
+from unlearn_jax import archives, errors, registry, types
 from unlearn_jax.data import _checks
 
 _INTEGER = re.compile(r'[+-]?[0-9]+')
@@ -68,9 +67,11 @@ def names_of_file(
 
 def read_inputs(path: str, data: types.Dataset) -> np.ndarray:
   """The array `x` of an .npz; refused unless it is like the stored inputs."""
-  x = _arrays(path).get('x')
+  with archives.npz(path) as archive:
+    present = archive.files
+    x = archive['x'] if 'x' in present else None
   if x is None:
-    raise errors.DataError(f'{path} has no array x')
+    raise errors.DataError(f'{path} has no array x; it has {sorted(present)}')
   _checks.check_inputs(x, where=path)
   _refuse_other_shape(path, x.shape[1:], data)
   stored = _stored_type(data)
@@ -135,19 +136,6 @@ def _parser(like: np.ndarray) -> Callable[[str], int | str]:
 
 def _kind(like: np.ndarray) -> str:
   return 'texts' if like.dtype.kind == 'U' else 'whole numbers'
-
-
-def _arrays(path: str) -> dict[str, np.ndarray]:
-  try:
-    with np.load(path, allow_pickle=False) as archive:
-      return {name: archive[name] for name in archive.files}
-  except FileNotFoundError as error:
-    raise errors.DataNotFound(f'there is no file {path}') from error
-  except (
-    OSError, ValueError, EOFError, TypeError, AttributeError,
-    zipfile.BadZipFile,
-  ) as error:  # fmt: skip
-    raise errors.DataError(f'{path} cannot be read as .npz: {error}') from error
 
 
 def _refuse_other_shape(path, shape, data: types.Dataset) -> None:

@@ -153,6 +153,8 @@ def predict(workdir: str, source: str, target: str) -> dict[str, Any]:
   """
   if not target.endswith('.npz'):
     raise errors.ConfigError(f'the output is an .npz file, got {target!r}')
+  if not pathlib.Path(target).absolute().parent.is_dir():
+    raise errors.ConfigError(f'there is no folder to write {target} into')
   with _opened(workdir) as system:
     data = _data(system)
     x = inputs.read_inputs(source, data)

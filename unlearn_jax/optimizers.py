@@ -48,14 +48,17 @@ _OPTIMIZERS = {f.__name__: f for f in (sgd, adam, adamw)}
 
 def make(name: str, *, clip_norm: float = 0.0, **kwargs):
   """An optax optimizer; `clip_norm` > 0 clips the global gradient norm."""
-  if name not in _OPTIMIZERS:
-    raise errors.unknown_name('optimizer', name, _OPTIMIZERS)
+  errors.check_choice('optimizer', name, _OPTIMIZERS)
   registry.check_arguments(
     _OPTIMIZERS[name], f'argument of optimizer {name}', kwargs
   )
   if not 0 < kwargs['learning_rate'] < math.inf:
     raise errors.ConfigError(
       f'learning_rate is positive and finite, got {kwargs["learning_rate"]}'
+    )
+  if not 0 <= clip_norm < math.inf:  # by a negative one it would climb
+    raise errors.ConfigError(
+      f'clip_norm is positive, or 0 for none, got {clip_norm}'
     )
   optimizer = _OPTIMIZERS[name](**kwargs)
   if clip_norm:
@@ -104,8 +107,7 @@ _SCHEDULES = {f.__name__: f for f in (constant, linear, cosine)}
 
 def make_schedule(name: str = 'constant', *, warmup: float = 0.0) -> Schedule:
   """A factor of progress; `warmup` is the fraction of the run spent rising."""
-  if name not in _SCHEDULES:
-    raise errors.unknown_name('schedule', name, _SCHEDULES)
+  errors.check_choice('schedule', name, _SCHEDULES)
   errors.check_fraction('warmup', warmup)
   decay = _SCHEDULES[name]
 

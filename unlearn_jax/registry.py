@@ -71,16 +71,14 @@ def register(
 
 def get(kind: str, name: str) -> ModuleType:
   """The module of a component."""
-  if name not in available(kind):
-    raise errors.unknown_name(f'name in {kind}', name, available(kind))
+  errors.check_choice(f'name in {kind}', name, available(kind))
   if (kind, name) in _REGISTERED:
     return _REGISTERED[kind, name]
   return importlib.import_module(f'unlearn_jax.{kind}.{name}')
 
 
 def _files(kind: str) -> tuple[str, ...]:
-  if kind not in kinds():
-    raise errors.unknown_name('kind of component', kind, kinds())
+  errors.check_choice('kind of component', kind, kinds())
   package = importlib.import_module(f'unlearn_jax.{kind}')
   found = (m.name for m in pkgutil.iter_modules(package.__path__))
   return tuple(name for name in found if not name.startswith('_'))

@@ -87,11 +87,6 @@ def count(tree: Any) -> int:
   return sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(tree))
 
 
-def nbytes(tree: Any) -> int:
-  """Bytes of all leaves."""
-  return sum(_host(leaf).nbytes for leaf in jax.tree.leaves(tree))
-
-
 def partition(tree: Any, chosen: Predicate) -> tuple[dict, dict]:
   """(leaves whose path is chosen, the others), both by path."""
   named = flatten(tree)

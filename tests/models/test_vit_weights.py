@@ -236,7 +236,9 @@ def test_archives_that_cannot_be_unpacked_are_refused(
 
   np.savez(tmp_path / 'vit.npz', **_augreg_tensors(np.random.default_rng(0)))
   monkeypatch.setattr(np, 'load', fail)
-  with pytest.raises(errors.CheckpointError, match='vit.npz is no .npz'):
+  with pytest.raises(
+    errors.CheckpointError, match='vit.npz cannot be read as .npz'
+  ):
     _features(tmp_path / 'vit.npz', _image())
 
 

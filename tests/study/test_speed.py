@@ -26,21 +26,31 @@ def test_pairs_take_turns_and_ratios_are_of_pairs():
   assert times.row('a / b', 'b').met is None
 
 
-def test_a_run_is_shown_and_kept(tmp_path, monkeypatch):
-  def planning(folder, quick):
-    return systems.planning(folder, quick, batch=100)
-
-  monkeypatch.setitem(run._PLAIN, 'planning', planning)
+def test_a_run_is_shown_and_kept(tmp_path):
   workdir = tmp_path / 'speed'
-  summary = run.run(['planning'], str(workdir), recipe={}, quick=True)
+  summary = run.run(['scale'], str(workdir), recipe={}, quick=True)
   kept = json.loads((workdir / 'speed.json').read_text())
   assert kept['quick'] is True and kept['fingerprint']['cores'] >= 1
-  assert list(kept['benchmarks']) == ['planning']
-  for row in kept['benchmarks']['planning']:
+  assert list(kept['benchmarks']) == ['scale']
+  assert 0.05 < kept['peak_memory_gib']['scale'] < 4
+  for row in kept['benchmarks']['scale']:
     assert 0 < row['low'] <= row['value'] <= row['high']
     assert set(row) == {*pairs.Row._fields, 'met'}
+  assert list(workdir.iterdir()) == [workdir / 'speed.json']
   shown = run.table(summary)
-  assert '100 of 200 ids' in shown and '<= 2' in shown
+  assert 'open: read' in shown and 'most memory' in shown
+
+
+def test_what_goes_wrong_in_a_benchmark_is_told(tmp_path):
+  data = {'name': 'fashion_mnist', 'folder': 'nowhere', 'rows': 9}
+  with pytest.raises(errors.DataNotFound, match='nowhere'):
+    run._apart('storage', tmp_path, True, {'data': data, 'model': {}})
+
+
+def test_planning_is_measured_against_bare_hashing(tmp_path):
+  seconds, ratio = systems.planning(tmp_path, True, batch=100)
+  assert '100 of 200 ids' in seconds.what and seconds.target == '<= 2'
+  assert ratio.value > 1
 
 
 def test_an_unknown_benchmark_is_refused_before_anything_runs(tmp_path):

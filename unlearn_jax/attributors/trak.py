@@ -118,7 +118,7 @@ def _curvature(m, rows):
 
 
 def _solve(gram, diagonal, right):
-  """(gram + diagonal I)^-1 right."""
+  """(gram + diagonal I)^-1 right; `gram` is used up."""
   gram[np.diag_indices_from(gram)] += diagonal
   try:
     return scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram), right)

@@ -168,8 +168,7 @@ def in_split(
 
 
 def check_split(split: str) -> None:
-  if split not in SPLITS:
-    raise errors.unknown_name('split', split, SPLITS)
+  errors.check_choice('split', split, SPLITS)
 
 
 def refuse(

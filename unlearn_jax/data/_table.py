@@ -44,8 +44,7 @@ class Table:
     self._strip = strip
 
   def strings(self, column: str) -> list[str]:
-    if column not in self._cells:
-      raise errors.unknown_name(f'column of {self.where}', column, self.columns)
+    errors.check_choice(f'column of {self.where}', column, self.columns)
     cells = self._cells[column]
     return [cell.strip() for cell in cells] if self._strip else list(cells)
 

@@ -9,13 +9,11 @@ is refused.
 
 import os
 import pathlib
-import zipfile
-import zlib
 from typing import Literal
 
 import numpy as np
 
-from unlearn_jax import errors, types
+from unlearn_jax import archives, errors, types
 from unlearn_jax.data import _checks
 
 _ARRAYS = ('x', 'y', 'id', 'owner')
@@ -45,8 +43,7 @@ def make(
     split: 'train', 'test' or 'all'.
     test_percent: how much of the owners (or ids) a keyed hash puts to test.
   """
-  if ids not in ('key', 'row'):
-    raise errors.unknown_name('value of ids', ids, ('key', 'row'))
+  errors.check_choice('value of ids', ids, ('key', 'row'))
   if (num_classes is None) == (task == 'classification'):
     raise errors.ConfigError(
       'num_classes must be given for classification, and only then: '
@@ -78,27 +75,9 @@ def make(
 
 def _read(path):
   """The arrays `x`, `y` and those of `id`, `owner` that the file has."""
-  try:
-    with open(path, 'rb') as f:
-      archive = np.load(f, allow_pickle=False)
-      if isinstance(archive, np.ndarray):
-        raise errors.DataError(f'{path} is one array, not an .npz of several')
-      present = archive.files
-      arrays = {key: archive[key] for key in _ARRAYS if key in present}
-  except FileNotFoundError as e:
-    raise errors.DataNotFound(f'there is no file {path}') from e
-  except errors.DataError:
-    raise
-  except (
-    OSError,
-    ValueError,  # Among them: arrays of objects, which would need pickle.
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,  # compressed in a way that Python does not know
-    RuntimeError,  # encrypted
-  ) as e:
-    raise errors.DataError(f'{path} cannot be read as .npz: {e}') from e
+  with archives.npz(path) as archive:
+    present = archive.files
+    arrays = {key: archive[key] for key in _ARRAYS if key in present}
   missing = [key for key in ('x', 'y') if key not in arrays]
   if missing:
     raise errors.DataError(

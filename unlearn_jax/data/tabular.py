@@ -109,8 +109,7 @@ def _check_declared(
     raise errors.ConfigError(
       f'the second number of label_scale must be positive, got {label_scale}'
     )
-  if missing not in ('refuse', 'indicator'):
-    raise errors.unknown_name('missing', missing, ('refuse', 'indicator'))
+  errors.check_choice('missing', missing, ('refuse', 'indicator'))
   used = [label, *numeric, *categorical]
   twice = sorted({column for column in used if used.count(column) > 1})
   if twice:

@@ -63,8 +63,7 @@ def make(
     )
   features = builder.info.features
   for key in filter(None, (image_key, label_key, owner_key)):
-    if key not in features:
-      raise errors.unknown_name(f'feature of {dataset}', key, features)
+    errors.check_choice(f'feature of {dataset}', key, features)
   if num_classes is None:
     num_classes = getattr(features[label_key], 'num_classes', None)
   if num_classes is None:

@@ -15,8 +15,6 @@ model needs and the file lacks is an error.
 import functools
 import pathlib
 import re
-import zipfile
-import zlib
 from importlib import resources
 
 import jax
@@ -24,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from unlearn_jax import errors, files, trees, types
+from unlearn_jax import archives, errors, files, trees, types
 
 PACKAGED = {'mnist': 'vit_micro_mnist.safetensors'}
 
@@ -136,19 +134,8 @@ def located(path: str) -> str:
 def _read(path: str) -> dict[str, np.ndarray]:
   path = located(path)
   if path.endswith('.npz'):
-    try:
-      with open(path, 'rb') as file:  # np.load leaves a damaged one open
-        return dict(np.load(file, allow_pickle=False))
-    except (
-      ValueError,
-      OSError,
-      EOFError,
-      zipfile.BadZipFile,
-      zlib.error,
-      NotImplementedError,  # compressed in a way that Python does not know
-      RuntimeError,  # encrypted
-    ) as error:
-      raise errors.CheckpointError(f'{path} is no .npz: {error}') from error
+    with archives.npz(path, errors.CheckpointError) as archive:
+      return dict(archive)
   import safetensors
   from safetensors import numpy as safetensors_numpy
 

@@ -169,8 +169,7 @@ def _init_adapters(key, base, blocks, rank, targets, name):
       'layer_<i>; a vit has'
     )
   for target in targets:
-    if target not in seen:
-      raise errors.unknown_name(f'projection of {name}', target, seen)
+    errors.check_choice(f'projection of {name}', target, seen)
   leaves = {}
   for block, layers in enumerate(layers_of_blocks(depth, blocks), start=1):
     for place, inputs, outputs in (p for i in layers for p in found.get(i, ())):

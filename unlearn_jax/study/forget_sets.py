@@ -207,12 +207,7 @@ KINDS = {
 _OF_DATAMODEL = ('principal', 'memorised', 'nearest')
 _OF_MODEL = ('worst', 'manipulated')
 _WHOLE = ('class', 'manipulated')  # which size 0 is all of
-_FREE = (
-  'random',
-  'class',
-  'owner',
-  'manipulated',
-)  # no model is needed to draw them
+_FREE = ('random', 'class', 'owner', 'manipulated')  # drawn without a model
 
 
 def named(

@@ -138,7 +138,7 @@ class _Study:
     )
 
     def values(label, trial, count):
-      return self._found(name, label, of_set, trial, count, bar)
+      return self._found(name, label, trial, count, bar)
 
     null = values('null', of_set.null, self._settings['null_trials'])
     kinds = {
@@ -176,7 +176,7 @@ class _Study:
     of_class = self.sets[name]['kind'] == 'class'
     return self._settings['edits'] if of_class else ()
 
-  def _found(self, name, label, of_set, trial, count: int, bar) -> Values:
+  def _found(self, name, label, trial, count: int, bar) -> Values:
     """Values of all trials of one leak; from disk if they are there."""
     facts = [
       self._place.recipe,

@@ -36,6 +36,7 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
   demands = [planning.demand(settings, rate) for rate in live['rates']]
   if not demands:
     raise errors.ConfigError('live.rates: at least one')
+  files.make_folder(folder)
   found = []
   total = len(demands) * len(lines)
   with progress_lib.Progress(total, 'live', 'policies') as bar:
@@ -51,7 +52,6 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
         rows.append(follow(name, choice, of, drawn, bins=live['bins']))
         bar.update(1)
       found.append({'rate': of.rate, 'lines': rows})
-  files.make_folder(folder)
   summary = {
     'study': 'live',
     'requests': live['requests'],

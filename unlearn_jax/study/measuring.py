@@ -109,12 +109,15 @@ def measure(
   It then loses examples to a `Calibration` of so many rounds. Returns {'wall':
   profile, 'cpu': profile, ..}, which also stands in `<workdir>/measure.json`.
   """
+  if rounds < 1:
+    raise errors.ConfigError(f'rounds is at least 1, got {rounds}')
   check_device()
   folder = pathlib.Path(workdir)
   system = system_lib.System.create(str(folder / 'system'), recipe)
   with contextlib.closing(system):
     began = time.monotonic()
-    system.train()
+    with progress_lib.Reporter('train') as report:
+      system.train(report)
     trained = time.monotonic() - began
     known, calibration, timed = facts(system, name), Calibration(system), []
     total = rounds * len(calibration)
@@ -189,6 +192,7 @@ def repair(
   told = []
 
   def stamp(done, total):
+    del total
     told.append(done)
     for clock, read in CLOCKS.items():
       finished[clock].append(read() - began[clock])

@@ -48,6 +48,11 @@ from unlearn_jax.study import arena, cases, corruption, harm, relearn
 from unlearn_jax.unlearners import _words
 
 _NETS = 5  # untrained, for ZRF
+_RESAMPLES = 10  # for the intervals of metrics that compare ensembles
+_SHOWN = 4  # forgotten points whose margins are kept
+_STEPS = 100  # of relearning
+_LOOKED_AT = 256  # rows, after each of them
+_RELEARN = optax.adam(1e-3)  # one object: programs are found by it
 Rows = list[dict[str, Any]]
 
 
@@ -405,12 +410,8 @@ def _zeros(params) -> float | None:
   return float(zeros / sum(leaf.size for leaf in kernels))
 
 
-_RESAMPLES = 10  # for the intervals of metrics that compare ensembles
-_SHOWN = 4  # forgotten points whose margins are kept
-_STEPS = 100  # of relearning
-_LOOKED_AT = 256  # rows, after each of them
-_RELEARN = optax.adam(1e-3)  # one object: programs are found by it
-# Of a system, whose answers are those of many models; and of a few of them.
+# What a system, whose answers are those of many models, has nothing for; and
+# what needs more than a few models.
 _OF_WEIGHTS = ('features', 'relearn', 'distance')
 _OF_ENSEMBLES = ('klom', 'game', 'epsilon')
 # Of answers that are classes, and of those that are numbers.

@@ -25,7 +25,6 @@ from unlearn_jax.unlearners import _passes, _words
 
 _LEAST = 256  # rows that anything is filled up to
 PARTS = ('forget', 'retain', 'control')
-ALL = tuple(f'{part}.{field}' for part in PARTS for field in ('x', 'y'))
 
 
 def door(

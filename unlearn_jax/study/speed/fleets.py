@@ -1,12 +1,9 @@
 """A fleet on two simulated devices against the same models one by one.
 
-In a child process, like `placement`, and so that both see the same machine.
+For a process in which jax has not started, like `placement`.
 """
 
-import json
 import pathlib
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -16,7 +13,6 @@ from unlearn_jax import losses, optimizers, registry, step
 from unlearn_jax.fleet import fleet as fleet_lib
 from unlearn_jax.study.speed import pairs, placement
 
-_CALL = 'from unlearn_jax.study.speed import fleets as f; f.child({})'
 _MODELS, _ROWS, _BATCH, _EPOCHS = 128, 400, 100, 80
 _ALONE = 2  # models whose steps are called one by one from Python
 
@@ -24,28 +20,7 @@ _ALONE = 2  # models whose steps are called one by one from Python
 def fleet(folder: pathlib.Path, quick: bool) -> list[pairs.Row]:
   """Models a second of a fleet of digits MLPs, and against two baselines."""
   del folder
-  code = _CALL.format(3 if quick else 9)
-  made = subprocess.run(
-    [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, check=True
-  )
-  found = json.loads(made.stdout.splitlines()[-1])
-  scan, calls, mine, mine_again = (
-    np.array(found[name]) for name in ('scan', 'calls', 'mine', 'mine_again')
-  )
-  named = {'models': _MODELS, 'rows': _ROWS, 'epochs': _EPOCHS}
-  return [
-    pairs.spread(_MODELS / mine, '/s', 'models', [25, 50, 75], details=named),
-    pairs.Times(scan, mine).row(
-      'one by one inside jit / fleet', 'fleet', '>= 1.6', **named
-    ),
-    pairs.Times(calls * (_MODELS / _ALONE), mine_again).row(
-      'step by step from Python / fleet', 'fleet', '>= 30', **named
-    ),
-  ]
-
-
-def child(count: int) -> None:
-  """Times all of them in turn and prints what it found."""
+  count = 3 if quick else 9
   devices_lib.simulate(2)
   mine = fleet_lib.Fleet(
     model=registry.make('models', 'mlp', num_outputs=10, hidden=(32,)),
@@ -95,12 +70,14 @@ def child(count: int) -> None:
 
   for run in (together, one_by_one, step_by_step):
     run()  # compiles
-  scan_times, mine_times = pairs.measure(one_by_one, together, count)
+  inside = pairs.measure(one_by_one, together, count)
   calls, again = pairs.measure(step_by_step, together, count)
-  found = {
-    'scan': scan_times,
-    'mine': mine_times,
-    'calls': calls,
-    'mine_again': again,
-  }
-  print(json.dumps({name: times.tolist() for name, times in found.items()}))
+  rate = _MODELS / inside.second
+  named = {'models': _MODELS, 'rows': _ROWS, 'epochs': _EPOCHS}
+  return [
+    pairs.spread(rate, '/s', 'models', [25, 50, 75], details=named),
+    inside.row('one by one inside jit / fleet', 'fleet', '>= 1.6', **named),
+    pairs.Times(calls * (_MODELS / _ALONE), again).row(
+      'step by step from Python / fleet', 'fleet', '>= 30', **named
+    ),
+  ]

@@ -1,13 +1,10 @@
 """Stages over two simulated devices against the same stages on one.
 
-In a child process: how many devices there are is decided when jax starts. Both
-placements run in the one child, in turn, so the thread pool is the same.
+How many devices there are is decided when jax starts: this is for a process in
+which it has not. Both placements run in it in turn, with the same thread pool.
 """
 
-import json
 import pathlib
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -21,7 +18,6 @@ from unlearn_jax.exact import records as records_lib
 from unlearn_jax.exact import stages
 from unlearn_jax.study.speed import pairs
 
-_CALL = 'from unlearn_jax.study.speed import placement as p; p.child({!r}, {})'
 # Recipe, shape of an input, rows, and how much faster two devices should be.
 _CASES = {
   'mlp': (
@@ -42,44 +38,25 @@ _CASES = {
 def devices(folder: pathlib.Path, quick: bool) -> list[pairs.Row]:
   """How much faster two simulated devices train the stages of a system."""
   del folder
-  rows = []
-  for name, (_, _, examples, target) in _CASES.items():
-    code = _CALL.format(name, 5 if quick else 15)
-    made = subprocess.run(
-      [sys.executable, '-c', code],
-      stdout=subprocess.PIPE,
-      text=True,
-      check=True,
+  devices_lib.simulate(2)
+  found = []
+  for name, (recipe, shape, rows, target) in _CASES.items():
+    first, second = (
+      _builder(recipe_lib.Recipe(data={}, **recipe), shape, rows, used)
+      for used in (jax.local_devices()[:1], jax.local_devices())
     )
-    found = json.loads(made.stdout.splitlines()[-1])
-    times = pairs.Times(*map(np.array, found['seconds']))
-    rows.append(
+    first(), second()  # compiles
+    times = pairs.measure(first, second, 5 if quick else 15)
+    found.append(
       times.row(
         f'{name} stages: one device / two',
         'two simulated devices',
         target,
-        rows=examples,
-        NPROC=found['NPROC'],
+        rows=rows,
+        NPROC=devices_lib.fingerprint()['NPROC'],
       )
     )
-  return rows
-
-
-def child(name: str, count: int) -> None:
-  """Times one case and prints what it found."""
-  devices_lib.simulate(2)
-  recipe, shape, rows, _ = _CASES[name]
-  first, second = (
-    _builder(recipe_lib.Recipe(data={}, **recipe), shape, rows, used)
-    for used in (jax.local_devices()[:1], jax.local_devices())
-  )
-  first(), second()  # compiles
-  times = pairs.measure(first, second, count)
-  found = {
-    'seconds': [side.tolist() for side in times],
-    'NPROC': devices_lib.fingerprint()['NPROC'],
-  }
-  print(json.dumps(found))
+  return found
 
 
 def _builder(recipe, shape, rows, used):

@@ -3,12 +3,12 @@ of a billion of them on a thousand hosts. The second part is arithmetic.
 """
 
 import pathlib
-import resource
 import time
 from typing import Any
 
 import numpy as np
 
+from unlearn_jax import devices
 from unlearn_jax.exact import ledger as ledger_lib
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
@@ -63,10 +63,10 @@ def _unit_costs(path: pathlib.Path, rows: int) -> dict[str, float]:
   ledger.forget()
   size = path.stat().st_size
   recipe = recipe_lib.Recipe(data={}, model={}, shards=1, slices=_SLICES)
-  before, began = _resident(), time.perf_counter()
+  before, began = devices.peak_memory(), time.perf_counter()
   records = records_lib.Records(recipe, bytes(32), *ledger.records())
   roots = records.roots()
-  opened, memory = time.perf_counter() - began, _resident() - before
+  opened, memory = time.perf_counter() - began, devices.peak_memory() - before
   ledger.close()
   for left in path.parent.glob(f'{path.name}*'):
     left.unlink()
@@ -83,8 +83,3 @@ def _unit_costs(path: pathlib.Path, rows: int) -> dict[str, float]:
     'root': hashed / rows,
     'name': named / 10_000,
   }
-
-
-def _resident() -> float:
-  """Bytes; the most there were so far, which a fresh process comes close to."""
-  return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
