@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from unlearn_jax.study.report import provenance, rates, svg, tables
+from unlearn_jax.study.report import rates, tables
 from unlearn_jax.study.report.document import Document
-from unlearn_jax.study.report.html import Markup, section
+from unlearn_jax.study.report.html import Markup
 from unlearn_jax.study.report.picture import Axis, Dots, Figure, Line, Panel
 from unlearn_jax.study.report.tables import Cell
 
@@ -24,30 +24,20 @@ _MOST = 0.99  # of the time: who serves as much serves practically always
 def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
   """All there is to say of a simulation, and of the real run beside it."""
 
-  def part(found) -> rates.Part:
+  def part(found) -> tuple[str, rates.Part]:
     below = _table(found, summary['requests'])
-    return rates.Part(f', {_headline(found)}', over_time(found), (below,))
+    return _headline(found), rates.Part(over_time(found), [below])
 
-  lead, sections, drawn = rates.sections(summary, part)
-  if summary['real']:
-    figure = each_repair(summary['real'])
-    drawn.append(figure)
-    sections['For real'] = section(
-      'For real', svg.figure(figure), _real(summary['real'])
-    )
-  sections['How to reproduce'] = provenance.of_run(
+  more, real = {}, summary['real']
+  if real:
+    more['For real'] = rates.Part(each_repair(real), [_real(real)])
+  return rates.document(
+    'Serving while requests come',
     folder,
     summary,
-    examples=summary['examples'],
-    streams=summary['streams'],
+    part,
+    more,
     requests=summary['requests'],
-    seed=summary['seed'],
-  )
-  return Document(
-    title='Serving while requests come',
-    lead=lead,
-    sections=sections,
-    figures=drawn,
   )
 
 

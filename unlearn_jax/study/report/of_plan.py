@@ -7,9 +7,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearn_jax.study.report import picture, provenance, rates, tables
+from unlearn_jax.study.report import picture, rates, tables
 from unlearn_jax.study.report.document import Document
-from unlearn_jax.study.report.html import Markup, items, more, section, tag
+from unlearn_jax.study.report.html import Markup, items, more, tag
 from unlearn_jax.study.report.picture import Axis, Dots, Figure, Line, Panel
 
 _BEATEN = ('grey', 'ring')
@@ -36,29 +36,18 @@ def document(folder: pathlib.Path, summary: dict[str, Any]) -> Document:
   """All there is to say of a plan."""
   level = summary['level']
 
-  def part(found) -> rates.Part:
-    return rates.Part(
-      f', {_proposed(found, level)}', _figure(found, level), _tables(found)
-    )
+  def part(found) -> tuple[str, rates.Part]:
+    shown = rates.Part(_figure(found, level), _tables(found))
+    return _proposed(found, level), shown
 
-  lead, sections, drawn = rates.sections(summary, part)
-  sections['Measured'] = section(
-    'Measured', *map(_measured, summary['profiles'])
-  )
-  sections['How to reproduce'] = provenance.of_run(
+  return rates.document(
+    'A plan for a system that deletes',
     folder,
     summary,
-    examples=summary['examples'],
-    level=level,
+    part,
+    {'Measured': rates.Part(None, [*map(_measured, summary['profiles'])])},
+    level={name: f'{100 * least:g} %' for name, least in level.items()},
     groups=json.dumps(summary['groups']),
-    streams=summary['streams'],
-    seed=summary['seed'],
-  )
-  return Document(
-    title='A plan for a system that deletes',
-    lead=lead,
-    sections=sections,
-    figures=drawn,
   )
 
 

@@ -1,10 +1,12 @@
 """What the pages of a plan and of a live stream share: a section for each rate."""
 
 import math
-from collections.abc import Callable, Mapping
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from unlearn_jax.study.report import svg, tables
+from unlearn_jax.study.report import provenance, svg, tables
+from unlearn_jax.study.report.document import Document
 from unlearn_jax.study.report.html import Markup, section, tag
 from unlearn_jax.study.report.picture import Figure
 from unlearn_jax.study.report.tables import Cell
@@ -21,6 +23,7 @@ COLUMNS = (
   ('seconds_until_repaired', 's until repaired', 1.0),
   ('deletions_until_failure', 'requests until failure', 1.0),
 )
+_READ = 'How to read this'
 _SCALES = {name: scale for name, _, scale in COLUMNS}
 _WORDS = (
   'A request names one example to delete. It takes effect when it comes: the '
@@ -38,30 +41,49 @@ _WORDS = (
 
 
 class Part(NamedTuple):
-  """What there is to say of one rate."""
+  """A picture, if there is one, and what stands below it."""
 
-  sentence: str
-  figure: Figure
-  below: tuple[Markup, ...]
+  figure: Figure | None
+  below: Sequence[Markup]
 
 
-def sections(
-  summary: Mapping[str, Any], of: Callable[[Mapping[str, Any]], Part]
-) -> tuple[list[str], dict[str, Markup], list[Figure]]:
-  """The lead, the sections and the figures of all rates, and how to read them.
+def document(
+  title: str,
+  folder: pathlib.Path,
+  summary: Mapping[str, Any],
+  of: Callable[[Mapping[str, Any]], tuple[str, Part]],
+  more: Mapping[str, Part],
+  **facts,
+) -> Document:
+  """The page of a summary that holds what was found at some rates.
 
-  `of` makes the part of what was found at one rate.
+  Args:
+    title: of the page.
+    folder: of the run.
+    summary: of the run.
+    of: makes a sentence for the lead and the part of one rate.
+    more: parts that come after the rates, by their titles.
+    **facts: of this run, beside those that every one has.
   """
-  name = 'How to read this'
-  lead, drawn = [], []
-  made = {name: section(name, *(tag('p', words) for words in _WORDS))}
+  lead, parts = [], {}
   for found in summary['rates']:
-    title = f'{found["rate"]:,g} requests a day'
-    part = of(found)
-    lead.append(f'At {title}{part.sentence}')
-    drawn.append(part.figure)
-    made[title] = section(title, svg.figure(part.figure), *part.below)
-  return lead, made, drawn
+    name = f'{found["rate"]:,g} requests a day'
+    sentence, parts[name] = of(found)
+    lead.append(f'At {name}, {sentence}')
+  parts |= more
+  known = {name: summary[name] for name in ('examples', 'streams', 'seed')}
+  words = (tag('p', text) for text in _WORDS)
+  sections, figures = {_READ: section(_READ, *words)}, []
+  for name, part in parts.items():
+    shown = []
+    if part.figure:
+      figures.append(part.figure)
+      shown.append(svg.figure(part.figure))
+    sections[name] = section(name, *shown, *part.below)
+  sections['How to reproduce'] = provenance.of_run(
+    folder, summary, **known, **facts
+  )
+  return Document(title=title, lead=lead, sections=sections, figures=figures)
 
 
 def value(row: Mapping[str, Any], name: str) -> float:
