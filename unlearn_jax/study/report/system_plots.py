@@ -207,7 +207,7 @@ def _stages(
       look = _NEW if stage in new else _THERE if stage in there else _GONE
       kinds[look].append((depth, y, str(part), f'stage {stage}'))
       if stage == served[shard]:
-        way = Line(x=[0.55, depth + 0.4], y=[y, y], tone=_SERVES[0])
+        way = Line(x=[0.55, depth], y=[y, y], tone=_SERVES[0])
         lines.setdefault(shard, way)  # orders that begin alike share stages
   marks: list[Line | Dots] = list(lines.values())
   for (tone, shape, *inside), found in kinds.items():
@@ -229,7 +229,11 @@ def _stages(
     about=f'{below}. Shards answer with the stages {tables.words(served)}.',
     marks=marks,
     x=Axis(
-      below, ticks={i + 1: f'depth {i + 1}' for i in range(len(orders[0]))}
+      below,
+      ticks={
+        depth: 'depth 1' if depth == 1 else str(depth)
+        for depth in range(1, len(orders[0]) + 1)
+      },
     ),
     y=Axis(
       ticks={i * tall + middle: f'shard {i}' for i in range(shards)}, down=True
