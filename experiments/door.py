@@ -111,13 +111,13 @@ def _config() -> Any:
 
 
 def _config_file(argv: list[str]) -> str:
-  """What `--config` was given, whichever way."""
-  words = iter(argv)
+  """What `--config` was given last, whichever way."""
+  words, found = iter(argv), ''
   for word in words:
     flag, equals, value = word.partition('=')
     if flag in ('--config', '-config'):
-      return value if equals else next(words, '')
-  return ''
+      found = value if equals else next(words, '')
+  return found
 
 
 def _allowed(argv: list[str]) -> str:

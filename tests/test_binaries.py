@@ -185,7 +185,6 @@ def test_what_is_missing_is_said_at_once():
     (['--config.model.hiden=3'], 'no such field.*"hidden"'),
     (['--config=configs/nowhere.py'], "no config 'configs/nowhere.py'"),
     (['--config=configs/nowhere.py', '--config.epochs=3'], 'nowhere.py'),
-    (['--config=tests/__init__.py'], '__init__.py. has no get_config'),
     (['--config=configs/sisa_digits.py'], 'no fit: it lacks checkpoint_every'),
     (['--config=configs/mlp_digits.py:smok'], "'smok'.*Allowed: smoke"),
     (['--config.epochs=many'], 'many'),
