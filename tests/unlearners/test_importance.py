@@ -8,7 +8,7 @@ import pytest
 from tests.fleet import test_fleet
 from unlearn_jax import errors, losses, registry, trees
 from unlearn_jax.fleet import fleet
-from unlearn_jax.unlearners import _passes, _words
+from unlearn_jax.unlearners import _looks, _passes, _words
 
 MODEL, N = test_fleet.MODEL, 70
 FORGET = np.arange(3, 40, 4)
@@ -63,7 +63,7 @@ def batches(rows, size):
 @pytest.mark.parametrize('size', [1, 16, 256])
 def test_importance_does_not_depend_on_the_batch(params, size):
   data = _passes.Data(None, None, None, task=test_fleet.data().task)
-  made = _passes.mean_of_gradients(
+  made = _looks.mean_of_gradients(
     jnp.square, MODEL, one(params), data, rows_of(FORGET, 6), data.loss, size
   )
   by_hand = (gradients(one(params), FORGET, losses.cross_entropy) ** 2).mean(0)

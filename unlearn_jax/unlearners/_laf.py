@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from unlearn_jax import keys, losses, step
-from unlearn_jax.unlearners import _passes
+from unlearn_jax.unlearners import _looks, _passes
 
 _DIVERGENCE = 0.025  # weight of the prior against the squared error
 _VAE_RATE = 1e-3
@@ -91,7 +91,7 @@ def forgotten(
 def _former(model, params, data, rows):
   """Rows with the features of the model as their labels."""
   data.spend('outputs', rows.count)
-  features = _passes.by_batches(lambda x: model.features(params, x), rows.x)
+  features = _looks.by_batches(lambda x: model.features(params, x), rows.x)
   return rows._replace(y=features)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn_jax import keys
-from unlearn_jax.unlearners import _passes, _teaching
+from unlearn_jax.unlearners import _looks, _passes, _teaching
 
 
 def descend(
@@ -30,12 +30,12 @@ def descend(
   model, data = train.model, train.data
   _passes.check_task(data, 'classification')
   goes = data.forget._replace(
-    y={'teacher': _passes.outputs(model, params, data, data.forget)}
+    y={'teacher': _looks.outputs(model, params, data, data.forget)}
   )
   stays = data.retain._replace(
     y={
       'label': data.retain.y,
-      'teacher': _passes.outputs(model, params, data, data.retain),
+      'teacher': _looks.outputs(model, params, data, data.retain),
     }
   )
 

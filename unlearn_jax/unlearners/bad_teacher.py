@@ -8,7 +8,7 @@ example once, without augmentation.
 """
 
 from unlearn_jax import keys
-from unlearn_jax.unlearners import _door, _passes, _teaching
+from unlearn_jax.unlearners import _door, _looks, _passes, _teaching
 
 READS = ('forget.x', 'retain.x')
 TUNED = {'learning_rate': (1e-5, 1e-2)}
@@ -42,7 +42,7 @@ def unlearn(
   )
   rows = _passes.join(
     *(
-      rows._replace(y=_passes.outputs(model, teacher, data, rows))
+      rows._replace(y=_looks.outputs(model, teacher, data, rows))
       for rows, teacher in ((data.forget, random), (stays, params))
     )
   )

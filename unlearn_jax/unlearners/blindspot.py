@@ -12,7 +12,7 @@ last features alone, so that those are compared.
 import jax.numpy as jnp
 
 from unlearn_jax import keys, losses, step
-from unlearn_jax.unlearners import _door, _passes
+from unlearn_jax.unlearners import _door, _looks, _passes
 
 READS = ('forget.x', 'retain.x', 'retain.y')
 TUNED = {'learning_rate': (1e-4, 1e-1)}
@@ -74,7 +74,7 @@ def _taught(model, blind, data):
     found = model.forward(blind, x)
     return found.logits, _map(found.features)
 
-  goals, maps = _passes.by_batches(answers, data.forget.x)
+  goals, maps = _looks.by_batches(answers, data.forget.x)
   data.spend('outputs', data.forget.count)
   n = len(data.retain.id)
   goes = {'goal': goals, 'map': maps, 'goes': jnp.ones(len(goals))}

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn_jax import errors, keys, losses, trees
-from unlearn_jax.unlearners import _door, _passes
+from unlearn_jax.unlearners import _door, _looks, _passes
 
 READS = ('retain.x',)
 TUNED = {'strength': (1e-9, 1e-3)}
@@ -92,9 +92,9 @@ def _of_examples(model, params, data, key):
   """The Fisher information of each example, averaged."""
   outputs, rows = data.task.num_outputs, data.retain
   if data.task.kind == 'classification' and outputs > _MOST_CLASSES:
-    logits = _passes.outputs(model, params, data, rows)
+    logits = _looks.outputs(model, params, data, rows)
     drawn = jax.vmap(jax.random.categorical)(keys.rows(key, rows.id), logits)
-    return _passes.squared_gradients(
+    return _looks.squared_gradients(
       model, params, data, rows._replace(y=drawn), losses.cross_entropy
     )
 
@@ -107,7 +107,7 @@ def _of_examples(model, params, data, key):
       # Squared, the root of the probability is the weight it should have.
       return jax.lax.stop_gradient(jnp.exp(log_p / 2)) * log_p
 
-    squares = _passes.squared_gradients(model, params, unnoted, rows, loss)
+    squares = _looks.squared_gradients(model, params, unnoted, rows, loss)
     return jax.tree.map(jnp.add, sums, squares), None
 
   # A scan is traced once, and so would be noted once.
@@ -139,7 +139,7 @@ def _of_batches(model, params, data):
     zero = jax.tree.map(jnp.zeros_like, live)
     return jax.lax.scan(of_class, zero, jnp.arange(data.task.num_outputs))[0]
 
-  sums = _passes.total(of_batch, rows, _LEGACY_BATCH)
+  sums = _looks.total(of_batch, rows, _LEGACY_BATCH)
   batches = jnp.ceil(rows.count / _LEGACY_BATCH)
   return jax.tree.map(lambda leaf: leaf / batches, sums)
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn_jax import curvature, errors, trees
-from unlearn_jax.unlearners import _door, _passes
+from unlearn_jax.unlearners import _door, _looks
 
 READS = ('forget.x', 'forget.y', 'retain.x', 'retain.y')
 TUNED = {'step': (0.1, 10.0), 'damping': (1e-5, 1e-1)}
@@ -46,7 +46,7 @@ def unlearn(
   """
   errors.check_choice('form', form, ('newton', 'legacy'))
   goes, stays = (
-    _passes.mean_gradient(model, params, data, rows, data.loss)
+    _looks.mean_gradient(model, params, data, rows, data.loss)
     for rows in (data.forget, data.retain)
   )
   part = data.forget.count / (data.forget.count + data.retain.count)
@@ -77,7 +77,7 @@ def _solved(model, params, data, right, damping, tolerance, iterations):
         vector,
       )
 
-    bent = _passes.total(of_batch, rows)
+    bent = _looks.total(of_batch, rows)
     if data.kept is not None:  # what is held is no direction at all
       bent = _only(data.kept, bent)
     return jax.tree.map(lambda b, v: b / rows.count + damping * v, bent, vector)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from unlearn_jax import errors, keys, optimizers, trees
-from unlearn_jax.unlearners import _blocks, _door, _parts, _passes
+from unlearn_jax.unlearners import _blocks, _door, _looks, _parts, _passes
 
 READS = ('forget.x', 'forget.y', 'retain.x', 'retain.y')
 TUNED = {'learning_rate': (1e-4, 1e-1)}
@@ -83,7 +83,7 @@ def _weakest(model, params, data, key, share):
   like = data.forget.count / data.retain.count
   others = _passes.some(data.retain, jnp.minimum(like, 1.0), key)
   goes, stays = (
-    _passes.mean_gradient(model, params, data, rows, data.loss)
+    _looks.mean_gradient(model, params, data, rows, data.loss)
     for rows in (data.forget, others)
   )
   held = data.kept or {}

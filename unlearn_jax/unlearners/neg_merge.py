@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn_jax import keys, losses, trees
-from unlearn_jax.unlearners import _door, _passes
+from unlearn_jax.unlearners import _door, _looks, _passes
 
 READS = ('forget.x', 'forget.y', 'control.x', 'control.y')
 TUNED = {'learning_rate': (1e-4, 1e-1)}
@@ -77,7 +77,7 @@ def unlearn(
     )
 
   def badness(amount):
-    logits = _passes.by_batches(
+    logits = _looks.by_batches(
       lambda x: model.apply(without(amount), x), data.control.x
     )
     return losses.masked_mean(_wrong(data, logits), data.control.weight)

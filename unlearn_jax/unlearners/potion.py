@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn_jax import trees
-from unlearn_jax.unlearners import _dampening, _door, _passes
+from unlearn_jax.unlearners import _dampening, _door, _looks, _passes
 
 READS = ('forget.x', 'retain.x')
 TUNED = {'remain': (0.05, 0.95)}
@@ -41,12 +41,12 @@ def unlearn(
   """
   _passes.check_task(data, 'classification')
   of_rows = functools.partial(
-    _passes.mean_of_gradients, jnp.abs, model, params, data, loss=_length
+    _looks.mean_of_gradients, jnp.abs, model, params, data, loss=_length
   )
   goes, everything = _dampening.importances(of_rows, data)
   quantile = _quantiles(goes, everything, data.kept)
   rows = data.forget.count + data.retain.count
-  asked = _passes.by_batches(
+  asked = _looks.by_batches(
     functools.partial(model.apply, params), data.forget.x
   ).argmax(-1)
 
@@ -58,7 +58,7 @@ def unlearn(
     )
 
   def agreement(share):
-    logits = _passes.by_batches(
+    logits = _looks.by_batches(
       functools.partial(model.apply, at(share)), data.forget.x
     )
     same = (logits.argmax(-1) == asked) * data.forget.weight

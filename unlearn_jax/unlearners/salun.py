@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import flatten_util
 
-from unlearn_jax.unlearners import _door, _parts, _passes, _relabeling
+from unlearn_jax.unlearners import _door, _looks, _parts, _passes, _relabeling
 
 READS = ('forget.x', 'forget.y', 'retain.x', 'retain.y')
 TUNED = {'learning_rate': (1e-3, 0.3), 'share': (0.1, 0.9)}
@@ -59,7 +59,7 @@ def unlearn(
 
 def _salient(model, params, data, share):
   """The weights with the largest gradients, of those that may move."""
-  pull = _passes.mean_gradient(model, params, data, data.forget, data.loss)
+  pull = _looks.mean_gradient(model, params, data, data.forget, data.loss)
   flat, shaped = flatten_util.ravel_pytree(pull)
   among = None
   if data.kept is not None:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn_jax import losses
-from unlearn_jax.unlearners import _door, _passes, _scrub
+from unlearn_jax.unlearners import _door, _looks, _passes, _scrub
 
 READS = (
   'forget.x',
@@ -61,7 +61,7 @@ def unlearn(
   optimizer = _passes.sgd(learning_rate, momentum, weight_decay)
 
   def error(student, rows, weight):
-    logits = _passes.by_batches(functools.partial(model.apply, student), rows.x)
+    logits = _looks.by_batches(functools.partial(model.apply, student), rows.x)
     wrong = 1.0 - losses.correct(logits, rows.y)
     return jnp.sum(weight * wrong) / jnp.sum(weight)
 

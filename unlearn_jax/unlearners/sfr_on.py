@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from unlearn_jax import errors, keys, losses, optimizers, step
-from unlearn_jax.unlearners import _door, _passes
+from unlearn_jax.unlearners import _door, _looks, _passes
 
 READS = ('forget.x', 'forget.y', 'retain.x', 'retain.y')
 TUNED = {'learning_rate': (1e-3, 0.1), 'ascent': (0.1, 100.0)}
@@ -104,7 +104,7 @@ def unlearn(
 def _theirs(model, params, data):
   """The weights that matter at least as much to what goes."""
   goes, stays = (
-    _passes.squared_gradients(model, params, data, rows, data.loss)
+    _looks.squared_gradients(model, params, data, rows, data.loss)
     for rows in (data.forget, data.retain)
   )
   return jax.tree.map(jnp.greater_equal, goes, stays)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from unlearn_jax import errors, losses, trees
-from unlearn_jax.unlearners import _dampening, _door, _passes
+from unlearn_jax.unlearners import _dampening, _door, _looks
 
 READS = ('forget.x', 'forget.y', 'retain.x', 'retain.y')
 TUNED = {'threshold': (0.1, 100.0), 'strength': (0.1, 5.0)}
@@ -44,7 +44,7 @@ def unlearn(
   errors.check_choice('form', form, ('examples', 'legacy'))
   if form == 'examples':
     of_rows = functools.partial(
-      _passes.squared_gradients, model, params, data, loss=data.loss
+      _looks.squared_gradients, model, params, data, loss=data.loss
     )
   else:
     of_rows = functools.partial(_of_batches, model, params, data, batch_size)
@@ -67,7 +67,7 @@ def _of_batches(model, params, data, batch_size, rows):
     return jax.tree.map(jnp.square, jax.grad(mean)(live))
 
   batches = jnp.ceil(rows.count / batch_size)
-  sums = _passes.total(of_batch, rows, batch_size)
+  sums = _looks.total(of_batch, rows, batch_size)
   return jax.tree.map(lambda leaf: leaf / batches, sums)
 
 

@@ -9,7 +9,7 @@ import functools
 
 import jax.numpy as jnp
 
-from unlearn_jax.unlearners import _dampening, _door, _passes
+from unlearn_jax.unlearners import _dampening, _door, _looks
 
 READS = ('forget.x', 'retain.x')
 TUNED = {'threshold': (0.1, 100.0), 'strength': (0.1, 5.0)}
@@ -32,7 +32,7 @@ def unlearn(
     return jnp.sum(outputs * outputs, axis=-1)
 
   of_rows = functools.partial(
-    _passes.mean_of_gradients, jnp.abs, model, params, data, loss=length
+    _looks.mean_of_gradients, jnp.abs, model, params, data, loss=length
   )
   goes, everything = _dampening.importances(of_rows, data)
   return _dampening.dampened(
