@@ -35,8 +35,6 @@ def test_a_mesh_names_what_it_needs():
   mesh = devices.make_mesh({'data': 1, 'model': 1})
   assert mesh.shape == {'data': 1, 'model': 1}
   assert set(mesh.axis_types) == {jax.sharding.AxisType.Auto}
-  mesh = devices.make_mesh({'data': 1}, explicit=True)
-  assert set(mesh.axis_types) == {jax.sharding.AxisType.Explicit}
   many = 2 * jax.device_count()
   with pytest.raises(
     errors.ConfigError, match=f'needs {many} devices, {many // 2} available'

@@ -42,16 +42,12 @@ _LAUNCHER_COUNTS = ('SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
 
 
 def make_mesh(
-  axes: Mapping[str, int],
-  *,
-  explicit: bool = False,
-  devices: Sequence[jax.Device] | None = None,
+  axes: Mapping[str, int], *, devices: Sequence[jax.Device] | None = None
 ) -> jax.sharding.Mesh:
   """A mesh with these axes, such as {'data': 4, 'model': 2}.
 
   Args:
     axes: size of each axis by name, the slowest first.
-    explicit: shardings are part of the types; otherwise the compiler chooses.
     devices: what to build on, all by default; the first ones are taken when
       there are more than the axes need.
   """
@@ -64,11 +60,10 @@ def make_mesh(
     raise errors.ConfigError(
       f'mesh {dict(axes)} needs {needed} devices, {len(devices)} available'
     )
-  kind = jax.sharding.AxisType
   return jax.make_mesh(
     tuple(axes.values()),
     tuple(axes),
-    axis_types=((kind.Explicit if explicit else kind.Auto),) * len(axes),
+    axis_types=(jax.sharding.AxisType.Auto,) * len(axes),
     devices=devices[:needed],
   )
 

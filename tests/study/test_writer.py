@@ -133,8 +133,6 @@ def test_the_same_run_continues(tmp_path):
   run = _read(tmp_path / 'run.json')
   assert run['argv'] == ['second']
   assert [before['argv'] for before in run['earlier']] == [['first']]
-  with pytest.raises(errors.WorkdirError, match='resume or overwrite'):
-    _open(tmp_path, resume=False).__enter__()
 
 
 def test_another_configuration_is_refused_with_both_values(tmp_path):

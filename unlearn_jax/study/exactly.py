@@ -6,6 +6,7 @@ table shows of it is what sharding costs; that nothing is left of what was
 deleted is no matter of degree, and proven elsewhere (`audit.py --level=E2`).
 """
 
+import contextlib
 import pathlib
 import shutil
 import time
@@ -55,15 +56,14 @@ def unlearn(
     copy = home / 'unlearned'
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(trained, copy)
-    system = system_lib.System.open(str(copy))
-    began, compiling = time.monotonic(), clock.compiling()
-    system.delete(ids.tolist())
-    passed.append(0)
-    system.repair(report)
-    compiling = clock.compiling() - compiling
-    seconds += time.monotonic() - began - compiling
-    logits.append(system.predict(place.ground.x))
-    system.close()
+    with contextlib.closing(system_lib.System.open(str(copy))) as system:
+      began, compiling = time.monotonic(), clock.compiling()
+      system.delete(ids.tolist())
+      passed.append(0)
+      system.repair(report)
+      compiling = clock.compiling() - compiling
+      seconds += time.monotonic() - began - compiling
+      logits.append(system.predict(place.ground.x))
   shutil.rmtree(copy)
   record = _words.Record(
     seconds=seconds,
@@ -80,9 +80,10 @@ def _train(folder: pathlib.Path, recipe: Mapping[str, Any]) -> None:
     return
   shutil.rmtree(folder, ignore_errors=True)
   files.make_folder(folder.parent)
-  system = system_lib.System.create(str(folder), recipe)
-  system.train()
-  system.close()
+  with contextlib.closing(
+    system_lib.System.create(str(folder), recipe)
+  ) as system:
+    system.train()
   done.touch()
 
 

@@ -57,7 +57,6 @@ class Writer:
     binary: name of the program, and of its summary.
     config: what decides the run. JSON must be able to hold it.
     argv: the command line, this process's own by default.
-    resume: continue a run that is there. Otherwise it is refused.
     overwrite: start over whatever run of this program is there. Only files of
       the writer are removed; what else it keeps there is its own to clear.
     tensorboard: write event files too (extra `unlearn_jax[tensorboard]`).
@@ -70,7 +69,6 @@ class Writer:
     binary: str = 'fit',
     config: Mapping[str, Any],
     argv: Sequence[str] | None = None,
-    resume: bool = True,
     overwrite: bool = False,
     tensorboard: bool = False,
   ):
@@ -79,7 +77,7 @@ class Writer:
     self._binary = binary
     self._config = files.to_json(config)
     self._argv = list(sys.argv if argv is None else argv)
-    self._resume, self._overwrite = resume, overwrite
+    self._overwrite = overwrite
     self._make_events = _tensorboard() if tensorboard else None
     self._events = None
     self._status: dict[str, Any] = {}
@@ -190,11 +188,7 @@ class Writer:
     if found:
       raise errors.WorkdirError(
         f'{self.workdir} holds a run with another configuration; take another '
-        'directory or overwrite it.\n  ' + '\n  '.join(found)
-      )
-    if not self._resume:
-      raise errors.WorkdirError(
-        f'{self.workdir} holds this run already; resume or overwrite it'
+        f'directory or overwrite it: {"; ".join(found)}'
       )
 
   def _clear(self) -> None:
