@@ -63,7 +63,7 @@ def _request(system, policy, data, alive):
   """Up to three ids that the policy picks; none when it finds none."""
   rows = np.flatnonzero(alive)
   examples = data.take(rows)
-  served = [stage for stage in system._server.view.stages if stage]
+  served = [stage for stage in system._view.stages if stage]
   if not served:
     return []
   answers = system.answers(served, examples.x)

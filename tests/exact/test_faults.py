@@ -45,9 +45,9 @@ def check_kill(base, folder, ops, answers, done, rng):
   lives.check_claims(system)
   lacking = system._books.ledger.lacking('deactivated')
   assert all(request.kind == 'add' for request in lacking)
-  assert {*system._server.view.names} - {None} <= {*system.names().values()}
+  assert {*system._view.names} - {None} <= {*system.names().values()}
   if rng.integers(2):
-    system.predict(lives.X) if any(system._server.view.names) else None
+    system.predict(lives.X) if any(system._view.names) else None
   for op, answer in zip(ops[:done], answers, strict=False):
     if op[0] in ('delete', 'many'):  # asked again: nothing new
       assert lives.carry_out(system, op) == answer
@@ -182,7 +182,7 @@ def check_error(base, folder, op, before, around, failure, rng):
     other = system_lib.System.open(str(folder))
   assert lives.living(other) in (alive, then) or op == lives.CREATE
   if system:
-    assert {*system._server.view.names} - {None} <= {*other.names().values()}
+    assert {*system._view.names} - {None} <= {*other.names().values()}
   if system is None or rng.integers(2):
     system, other = other, system or other
   if op[0] not in ('create', 'open'):
@@ -320,7 +320,7 @@ def test_a_stage_that_cannot_be_read_is_not_replaced_by_an_old_one(
     & (records.slice == system.sequences[0][-1])
   )
   victim = records.ids[last][:1].tolist()
-  before = system._server.view.names
+  before = system._view.names
 
   def refuse(*unused, **also):
     raise errors.CheckpointError('no such bytes')
@@ -332,7 +332,7 @@ def test_a_stage_that_cannot_be_read_is_not_replaced_by_an_old_one(
       system.delete(ids=victim, name='once')
     with pytest.raises(errors.CheckpointError, match='no such bytes'):
       system.predict(lives.X)
-    assert system._server.view.names == (None, before[1])
+    assert system._view.names == (None, before[1])
   assert system.predict(lives.X).shape == (3, 2)
   assert system.delete(ids=victim, name='once').depths == (1, 2)
   assert system.status()['served_depths'] == [1, 2]

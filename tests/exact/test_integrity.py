@@ -384,7 +384,7 @@ def _served_and_not(path):
   system = system_lib.System.open(str(path))
   with contextlib.closing(system):
     names, have = system.names(), system._store.names()
-    served = {names[s] for s in system._server.view.stages if s}
+    served = {names[s] for s in system._view.stages if s}
     others = {names[s] for s in system.wanted} & have - served
     return path / 'stages' / min(served), path / 'stages' / min(others)
 

@@ -80,7 +80,7 @@ class World:
     """Nobody answers with anybody who has left."""
     system = self._systems[who]
     system.status()
-    for params in system._server.view.params:
+    for params in system._view.params:
       if params is not None:
         assert LINEAGE[trees.digest(params)] <= self.alive
 
@@ -235,8 +235,8 @@ def test_a_stage_is_erased_while_it_is_read(reader, tmp_path, monkeypatch):
     where, load, reads = str(tmp_path / 'system'), store_lib.Store.load, []
     if reader == 'follows':  # It has read nothing when the deletion comes.
       other = system_lib.System.open(where)
-      other._kept.clear()
-      other._server.view = other._server.view.only(())
+      other._shelf._kept.clear()
+      other._shelf.server.view = other._view.only(())
       system.delete([0])
 
     def erased_first(store, name, like=None):

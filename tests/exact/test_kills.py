@@ -42,7 +42,7 @@ def _check(base, folder, told):
   asked = VICTIMS[: len(acknowledged) + 1]
   assert gone in (set(acknowledged), set(asked))
   lives.check_claims(system)
-  names = {*system._server.view.names} - {None}
+  names = {*system._view.names} - {None}
   assert names <= {*system.names().values()}
   for number, victim in enumerate(asked, start=2):
     receipt = system.delete(ids=[victim], name=f'of {victim}')

@@ -49,6 +49,7 @@ from unlearn_jax.exact import (
   recipe,
   records,
   serving,
+  shelf,
   stages,
   store,
 )
@@ -100,7 +101,7 @@ def check_answers(world, system):
   """The mean of the shards' models, none of which is in training any more."""
   model = system.recipe.make_model(types.Task('classification', 3))
   x = world.x[:4].astype(np.float32)
-  logits = [model.forward(p, x).logits for p in system._server.view.params]
+  logits = [model.forward(p, x).logits for p in system._view.params]
   np.testing.assert_allclose(system.predict(x), np.mean(logits, 0), atol=1e-5)
 
 
@@ -265,13 +266,13 @@ def _a_repair_trains_nothing(patch):
 
 
 def _the_old_model_is_served_after_a_deletion(patch):
-  original = system_lib.System._switch
+  original = shelf.Shelf.switch
 
   def switch(self, names=None):
-    if not self._server.view.stages or not self._books.changes:
+    if not self.server.view.stages or not self._books.changes:
       original(self, names)
 
-  patch.setattr(system_lib.System, '_switch', switch)
+  patch.setattr(shelf.Shelf, 'switch', switch)
 
 
 def _a_request_replaces_the_one_before(patch):
@@ -463,12 +464,12 @@ def _the_first_file_of_a_stage_is_used(patch):
 
 
 def _memory_is_by_stage_and_not_by_name(patch):
-  original = system_lib.System._tree
+  original = shelf.Shelf._tree
 
   def tree(self, stage, name):
     return _first(self, stage, original(self, stage, name))
 
-  patch.setattr(system_lib.System, '_tree', tree)
+  patch.setattr(shelf.Shelf, '_tree', tree)
 
 
 def _positions_are_those_after_the_removal(patch):

@@ -85,7 +85,7 @@ def test_training_makes_every_stage_once(make):
 
 def test_a_deletion_takes_effect_at_once_and_only_where_it_must(make):
   system, arrays = make()
-  before, served = system.names(), system._server.view
+  before, served = system.names(), system._view
   victim = _ids_in(system, 1, 0, 1)
   receipt = system.delete(ids=victim)
   after = system.names()
@@ -96,7 +96,7 @@ def test_a_deletion_takes_effect_at_once_and_only_where_it_must(make):
   # The other sequence of shard 1 begins elsewhere and still has one slice.
   assert system.sequences[1][0] != 0
   assert receipt.depths == (3, 1, 3)
-  view = system._server.view
+  view = system._view
   assert view.stages[1] == stages.Stage(1, system.sequences[1][:1])
   for shard in (0, 2):
     assert trees.bit_diff(view.params[shard], served.params[shard]).equal
@@ -328,7 +328,7 @@ def test_shards_are_combined_as_the_recipe_says(make, aggregate):
   system, arrays = make(aggregate=aggregate)
   x = arrays['x'][:7]
   logits = np.stack(
-    [system._program.engine.apply(p, x) for p in system._server.view.params]
+    [system._program.engine.apply(p, x) for p in system._view.params]
   )
   p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
   votes = np.eye(CLASSES)[logits.argmax(-1)]

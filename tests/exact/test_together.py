@@ -182,7 +182,7 @@ def test_a_rebuild_makes_everything_comparable_again(pair, monkeypatch):
   _elsewhere(monkeypatch)
   assert not one.audit('E2').passed
   depths = []
-  trained = one.rebuild(lambda *unused: depths.append(one._server.view.depths))
+  trained = one.rebuild(lambda *unused: depths.append(one._view.depths))
   assert trained == len(one.wanted)
   assert set(map(tuple, depths)) == {tuple(depths[0])}  # it went on serving
   assert one.audit('E2').passed

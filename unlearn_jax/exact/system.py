@@ -6,8 +6,6 @@ makes the derivable names that are missing; nothing else is ever trained.
 """
 
 import contextlib
-import hashlib
-import json
 import pathlib
 import threading
 import time
@@ -17,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from unlearn_jax import devices, errors, files, trees, types
+from unlearn_jax import devices, errors, files, types
 from unlearn_jax.exact import audit as audit_lib
 from unlearn_jax.exact import books as books_lib
 from unlearn_jax.exact import builder as builder_lib
@@ -34,6 +32,7 @@ from unlearn_jax.exact import certificate as certificate_lib
 from unlearn_jax.exact import program as program_lib
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.exact import records as records_lib
+from unlearn_jax.exact import shelf as shelf_lib
 from unlearn_jax.exact import store as store_lib
 
 Report = Callable[[int, int], None]
@@ -76,25 +75,20 @@ class System:
     self._program = program_lib.Program(
       self.recipe, data, resident_rows=resident_rows
     )
-    self._recipe_digest = self.recipe.digest(data)
     self.sequences = tuple(tuple(order) for order in facts['sequences'])
-    self.wanted = stages.wanted(self.recipe.shards, self.sequences)
     self._books = books_lib.Books(
       workdir, self.recipe, self._salt, data, **trust
     )
     self._store = store_lib.Store(workdir / 'stages')
+    self._shelf = shelf_lib.Shelf(
+      self.recipe, self._program, self._books, self._store, self.sequences
+    )
+    self.wanted = self._shelf.wanted
     # One changes what is true, for moments; one repair runs, for long; readers
     # take neither, they look at a view.
     self._lock, self._repairing = threading.RLock(), threading.Lock()
-    self._kept: dict[str, types.Params] = {}  # name -> what the stage keeps
-    self._server = serving.Server(
-      self._program.engine.apply,
-      data.task,
-      aggregate=self.recipe.aggregate,
-      fallback=self.recipe.fallback,
-    )
     try:
-      self._switch()
+      self._shelf.switch()
       self._settle()
     except BaseException:
       self.close()
@@ -192,8 +186,7 @@ class System:
         foreign = devices.from_lead(lambda: self._foreign(names))
       # Children first: a kill on the way leaves prefixes, as always.
       for stage in reversed(foreign):
-        self._kept.pop(names[stage], None)
-        devices.from_lead(lambda s=stage: self._store.remove(names[s]))
+        self._shelf.remove(names[stage])
       trained = self._repair(report)
       self._erase()
       return trained
@@ -222,7 +215,7 @@ class System:
     with self._one_change():
       found = self._books.resolve(asked)
       answers = self._leave([each for each in found if len(each.positions)])
-      head, depths = self._books.ledger.head()[1], self._server.view.depths
+      head, depths = self.head(), self._view.depths
       return receipts.give(found, answers, depths, head, began)
 
   def add(
@@ -235,7 +228,7 @@ class System:
     with self._one_change():
       added = self._books.admit(ids, allow_reinsert)
       if added:
-        self._switch()
+        self._shelf.switch()
       return added
 
   def head(self) -> str:
@@ -253,16 +246,19 @@ class System:
     with self._lock:
       self._follow()
       names = self.names()
-      self._check_whole(names)
+      self._shelf.check(names)
       return certificate_lib.make(
-        request, self._books, self._recipe_digest, self._made(names)
+        request,
+        self._books,
+        self._shelf.recipe_digest,
+        self._shelf.made(names),
       )
 
   def predict(self, x: np.ndarray) -> np.ndarray:
     """Outputs [n, num_outputs] for normalized inputs [n, *input_shape]."""
     if jax.process_count() == 1:  # A cluster's processes must ask together.
       self._follow()
-    return self._server.predict(np.asarray(x, np.float32))
+    return self._shelf.server.predict(np.asarray(x, np.float32))
 
   def answers(
     self, chosen: Sequence[stages.Stage], x: np.ndarray
@@ -270,45 +266,26 @@ class System:
     """Outputs [stages, n, num_outputs] of stages that exist, each by itself."""
     with self._lock:
       self._follow()
-      names, have = self.names(), self._store.names()
-      missing = [str(stage) for stage in chosen if names[stage] not in have]
-      if missing:
-        raise errors.CheckpointError(f'stages are missing: {missing[:5]}')
-      params = [self._state(stage, names).params for stage in chosen]
-    return self._server.answers(params, np.asarray(x, np.float32))
+      names = self.names()
+      self._shelf.check(names, chosen)
+      params = [self._shelf.state(stage, names).params for stage in chosen]
+    return self._shelf.server.answers(params, np.asarray(x, np.float32))
 
   def names(self) -> dict[stages.Stage, str]:
     """The name of every stage, as the survivors make it."""
-    roots = self._records.roots()
-    return {
-      stage: stages.name(self._recipe_digest, stage, roots)
-      for stage in self.wanted
-    }
+    return self._shelf.names()
 
   def served(self) -> dict[str, str]:
     """Digest of the parameters each living shard answers with."""
-    view = self._server.view
-    return {
-      str(stage): trees.digest(params)
-      for stage, params in zip(view.stages, view.params, strict=True)
-      if stage is not None
-    }
+    return self._shelf.served()
 
   def digests(self) -> dict[str, str]:
     """Digest of what each existing, derivable stage keeps."""
-    have = self._store.names()
-    return {
-      str(stage): self._store.facts(name)['digest']
-      for stage, name in self.names().items()
-      if name in have
-    }
+    return self._shelf.digests()
 
   def digest(self) -> str:
     """One digest over every derivable stage; all of them must exist."""
-    self._check_whole(self.names())
-    found = self.digests()
-    text = json.dumps(found, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return self._shelf.digest()
 
   def status(self) -> dict[str, Any]:
     """What is there, what is missing, what serves."""
@@ -316,7 +293,7 @@ class System:
       self._follow()
       have, names = self._store.names(), self.names()
       requests = self._books.requests()
-    view = self._server.view
+    view = self._view
     return {
       'strategy': self.recipe.strategy,
       'examples': int(self._records.alive.sum()),
@@ -355,7 +332,7 @@ class System:
       self._follow()
       names, have = self.names(), self._store.names()
       there = {stage: name for stage, name in names.items() if name in have}
-      served = [stage for stage in self._server.view.stages if stage]
+      served = [stage for stage in self._view.stages if stage]
       data = self._books.survivors() if data is None else data
       left = ()
       if level == 'E3':
@@ -379,6 +356,10 @@ class System:
   @property
   def _records(self) -> records_lib.Records:
     return self._books.records
+
+  @property
+  def _view(self) -> serving.View:
+    return self._shelf.server.view
 
   @contextlib.contextmanager
   def _one_change(self) -> Iterator[None]:
@@ -411,7 +392,7 @@ class System:
     vanished = True
     while vanished and self._books.news():
       with self._lock, self._books.catch_up():
-        vanished = self._switch()
+        vanished = self._shelf.switch()
 
   def _foreign(self, names: Mapping[stages.Stage, str]) -> list[stages.Stage]:
     """Stages, parents first, that cannot be compared with ones made here."""
@@ -435,11 +416,11 @@ class System:
 
   def _plan(self) -> _Plan:
     """What is missing now. Requests that need nothing more are repaired."""
-    names, have = self.names(), devices.from_lead(self._store.names)
-    missing = [stage for stage in self.wanted if names[stage] not in have]
+    names = self.names()
+    missing = devices.from_lead(lambda: self._shelf.missing(names))
     if not missing:
       self._all_repaired(names)
-      self._switch(names)
+      self._shelf.switch(names)
     return _Plan(names, missing, self._books.changes)
 
   def _carry_out(self, plan: _Plan, report: Report | None) -> int:
@@ -456,7 +437,7 @@ class System:
       return self._books.changes == plan.changes
 
     def find(stage):
-      return self._state(stage, plan.names)
+      return self._shelf.state(stage, plan.names)
 
     def finish(stage, made):
       nonlocal finished, rows
@@ -475,7 +456,7 @@ class System:
       with self._lock:
         if not valid():
           return
-        self._kept[name] = made.tree
+        self._shelf.keep(name, made.tree)
         finished += 1
         rows += work[stage]
       if report:
@@ -494,7 +475,7 @@ class System:
     )
     if builder.build(plan.missing, find, finish, valid):
       with self._lock:
-        self._switch()
+        self._shelf.switch()
     return finished
 
   def _save(self, name, stage, tree, facts) -> None:
@@ -513,7 +494,7 @@ class System:
       self._follow()
       if name not in self.names().values():
         if name in devices.from_lead(self._store.names):
-          devices.from_lead(lambda: self._store.remove(name))
+          self._shelf.remove(name)
 
   def _settle(self) -> None:
     """Finishes requests that a kill or an error cut short."""
@@ -525,7 +506,7 @@ class System:
     if cut_short():
       with self._one_change():
         if done := cut_short():
-          self._switch()
+          self._shelf.switch()
           self._books.mark(done, 'deactivated')
 
   def _leave(self, found: Sequence[books_lib.Found]) -> list[dict[str, Any]]:
@@ -539,49 +520,30 @@ class System:
     def describe():
       after.update(self.names())
       gone = [stage for stage in self.wanted if before[stage] != after[stage]]
-      chosen = self._chosen(after, have)
+      chosen = self._shelf.chosen(after, have)
       depths = [stage.depth if stage else 0 for stage in chosen]
       answers.extend(receipts.answer(each, gone, depths) for each in found)
       stored = {s: before[s] for s in gone if before[s] in have}
       return receipts.facts(roots, self._records.roots(), stored), answers
 
     seqs = self._books.delete(found, describe)
-    self._switch(after)
+    self._shelf.switch(after)
     self._books.mark(seqs, 'deactivated')
     return [
       {**answer, 'request': seq}
       for seq, answer in zip(seqs, answers, strict=True)
     ]
 
-  def _check_whole(self, names) -> None:
-    """Refuses while a stage is missing."""
-    have = self._store.names()
-    missing = [str(stage) for stage in self.wanted if names[stage] not in have]
-    if missing:
-      raise errors.CheckpointError(
-        f'{len(missing)} stage(s) are missing, repair first: {missing[:5]}'
-      )
-
-  def _made(self, names) -> list[list[str]]:
-    """[stage, name, digest, seal of its files] of every stage; all exist."""
-
-    def proofs():
-      return [
-        [str(stage), names[stage], *self._store.proof(names[stage])]
-        for stage in self.wanted
-      ]
-
-    return devices.from_lead(proofs)
-
   def _all_repaired(self, names) -> None:
     """Records that everything is there, and as what."""
-    requests, made = self._books.unrepaired(), files.digest(self._made(names))
+    requests = self._books.unrepaired()
+    made = files.digest(self._shelf.made(names))
     if requests or self._books.ledger.last_with('made').get('made') != made:
       self._books.mark(
         requests,
         'repaired',
         roots=merkle.of_roots(self._records.roots()).hex(),
-        recipe=self._recipe_digest.hex(),
+        recipe=self._shelf.recipe_digest.hex(),
         made=made,
       )
 
@@ -592,60 +554,6 @@ class System:
       set(self.names().values()),
       retention=self.recipe.retention,
     )
-
-  def _chosen(self, names, have) -> tuple[stages.Stage | None, ...]:
-    return serving.choose(
-      self.recipe.shards, self.sequences, lambda stage: names[stage] in have
-    )
-
-  def _switch(self, names: Mapping[stages.Stage, str] | None = None) -> bool:
-    """Serves the longest prefix that is derivable and exists, per shard.
-
-    Returns whether another process has erased a stage that was to be read: it
-    has followed news then that this one has not.
-    """
-    names = self.names() if names is None else names
-    # What may not be used any more does not stay in memory either.
-    derivable = set(names.values())
-    self._kept = {n: t for n, t in self._kept.items() if n in derivable}
-    vanished = False
-    while True:
-      have = devices.from_lead(self._store.names)
-      try:
-        self._server.view = self._view(names, have)
-        return vanished
-      except BaseException as error:
-        # A shard that gives no answer, not one that must not be given.
-        self._server.view = self._server.view.only(derivable)
-        vanished = bool(have - self._store.names())
-        unread = isinstance(error, errors.CheckpointError)
-        # Of a cluster each process reads for itself: it cannot look again.
-        if not (vanished and unread and jax.process_count() == 1):
-          raise
-
-  def _view(self, names: Mapping[stages.Stage, str], have) -> serving.View:
-    chosen = self._chosen(names, have)
-    chosen_names = tuple(names[s] if s else None for s in chosen)
-    view = self._server.view
-    params = dict(zip(view.names, view.params, strict=True))
-    for stage, name in zip(chosen, chosen_names, strict=True):
-      if name not in params:
-        params[name] = self._state(stage, names).params if stage else None
-    served = tuple(params[name] for name in chosen_names)
-    return serving.View(chosen, served, chosen_names)
-
-  def _state(self, stage: stages.Stage, names) -> program_lib.State:
-    """A stage that exists, with what it stands on."""
-    if stage.parent is None or self.recipe.strategy == 'sisa':
-      params = self._program.start(stage.shard).params
-    else:
-      params = self._state(stage.parent, names).params
-    return self._program.restore(stage, params, self._tree(stage, names[stage]))
-
-  def _tree(self, stage: stages.Stage, name: str) -> Any:
-    if name not in self._kept:
-      self._kept[name] = self._store.load(name)
-    return self._kept[name]
 
   def _builder(self) -> tuple[builder_lib.Builder, int]:
     """One for the survivors of this moment, and the rows it makes room for."""
