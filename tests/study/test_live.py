@@ -229,7 +229,11 @@ def test_wrong_settings_are_refused_before_anything_is_made(
 def test_a_wrong_flag_of_a_binary_is_one_line(tmp_path):
   for binary, flag, words in (
     ('plan', '--config.accuracy=2.0', 'ConfigError: accuracy is from 0 to 1'),
-    ('live', '--config.live.bins=0', 'ConfigError: bins 0: at least 1'),
+    (
+      'live',
+      '--config.live.bins=0',
+      'ConfigError: live.bins is at least 1, got 0',
+    ),
   ):
     config = f'--config={ROOT}/configs/plan_s3t_fashion.py:smoke'
     command = [f'{ROOT}/experiments/{binary}.py', config, flag]

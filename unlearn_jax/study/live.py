@@ -36,17 +36,24 @@ def run(settings: Mapping[str, Any], workdir: str) -> dict[str, Any]:
   demands = [planning.demand(settings, rate) for rate in live['rates']]
   if not demands:
     raise errors.ConfigError('live.rates: at least one')
+  if live['bins'] < 1:
+    raise errors.ConfigError(f'live.bins is at least 1, got {live["bins"]}')
+  if real['seeds']:
+    _check_real(real['requests'], real['batches'])
+  asked = [
+    planner.streams(
+      of,
+      requests=live['requests'],
+      count=live['streams'],
+      seed=settings['seed'],
+    )
+    for of in demands
+  ]
   files.make_folder(folder)
   found = []
   total = len(demands) * len(lines)
   with progress_lib.Progress(total, 'live', 'policies') as bar:
-    for of in demands:
-      drawn = planner.streams(
-        of,
-        requests=live['requests'],
-        count=live['streams'],
-        seed=settings['seed'],
-      )
+    for of, drawn in zip(demands, asked, strict=True):
       rows = []
       for name, choice in lines.items():
         rows.append(follow(name, choice, of, drawn, bins=live['bins']))
@@ -76,8 +83,6 @@ def follow(
   bins: int,
 ) -> dict[str, Any]:
   """What one policy serves over time, mean over streams, and what it costs."""
-  if bins < 1:
-    raise errors.ConfigError(f'bins {bins}: at least 1')
   profile = choice.profile
   whole = profile.shards * profile.slices
   values = {
@@ -125,12 +130,8 @@ def real(
     batches: so many requests before each repair, one stream after the other.
     seeds: of who asks; all streams are of one system, which goes on shrinking.
   """
+  _check_real(requests, batches)
   folder = pathlib.Path(workdir)
-  if not batches or any(requests % batch for batch in batches):
-    raise errors.ConfigError(
-      f'{requests} requests are no multiple of the batches {list(batches)}'
-    )
-  measuring.check_device()
   other, system = (
     system_lib.System.create(str(folder / part), recipe) for part in _PARTS
   )
@@ -287,6 +288,14 @@ class _Stream:
   def _accuracy(self) -> float:
     outputs = self._system.predict(self._test.all().x)
     return float(np.mean(losses.correct(outputs, self._test.labels)))
+
+
+def _check_real(requests: int, batches: Sequence[int]) -> None:
+  if not batches or any(requests % batch for batch in batches):
+    raise errors.ConfigError(
+      f'{requests} requests are no multiple of the batches {list(batches)}'
+    )
+  measuring.check_device()
 
 
 def _over_streams(each: Sequence[np.ndarray]) -> dict[str, list[float]]:
