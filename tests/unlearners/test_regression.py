@@ -139,3 +139,12 @@ def test_a_task_without_meaning_is_refused(request_, name, wanted):
     request_ = request_._replace(model=model, data=data, params=params)
   with pytest.raises(errors.ConfigError, match=f'is for {wanted}'):
     registry.make('unlearners', name)(request_)
+
+
+def test_a_method_for_classes_is_refused_by_its_name(request_):
+  scrub = registry.make('unlearners', 'scrub')
+  with pytest.raises(errors.ConfigError, match='scrub: .*got a .*regression'):
+    scrub(request_)
+  rewound = registry.make('unlearners', 'scrub_rewind')
+  with pytest.raises(errors.ConfigError, match='scrub_rewind needs control'):
+    rewound(request_._replace(control=None))

@@ -65,7 +65,7 @@ def _check(values) -> None:
 def _run(unlearn, reads, values, request: _words.Request) -> _words.Unlearned:
   _words.check(request, ())
   if request.control is None and any(r.startswith('control') for r in reads):
-    raise errors.ConfigError('this unlearner needs control')
+    raise errors.ConfigError(f'{_name(unlearn)} needs control rows')
   count = len(jax.tree.leaves(request.params)[0])
   width = min(request.width, -(-count // jax.local_device_count()))
   numbers = {k: np.float32(v) for k, v in values.items() if type(v) is float}
@@ -93,7 +93,10 @@ def _run(unlearn, reads, values, request: _words.Request) -> _words.Unlearned:
     mine = jax.tree.map(
       lambda leaf, at=some: leaf[at], (request.params, request.kept)
     )
-    params, read = jax.device_get(program(shared, (some, *mine)))
+    try:
+      params, read = jax.device_get(program(shared, (some, *mine)))
+    except errors.ConfigError as error:  # of a task, or a model, it is not for
+      raise errors.ConfigError(f'{_name(unlearn)}: {error}') from error
     made.append(params)
   compiled = clock.compiling() - compiled
   return _words.Unlearned(
@@ -105,6 +108,11 @@ def _run(unlearn, reads, values, request: _words.Request) -> _words.Unlearned:
       outputs=float(read['outputs'][0]),
     ),
   )
+
+
+def _name(unlearn: Callable[..., Any]) -> str:
+  """Of a method: a study asks many, and an error must say which."""
+  return unlearn.__module__.rpartition('.')[2]
 
 
 @functools.lru_cache(maxsize=64)

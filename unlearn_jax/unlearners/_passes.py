@@ -65,7 +65,7 @@ def check_task(data: Data, kind: str) -> None:
   """Refuses a task that a method has no meaning for."""
   if data.task.kind != kind:
     raise errors.ConfigError(
-      f'this unlearner is for {kind}, got a task of {data.task.kind}'
+      f'it is for {kind}, got a task of {data.task.kind}'
     )
 
 

@@ -61,13 +61,12 @@ def swapped(model, params):
   kernels = {path: leaf for path, leaf in live.items() if leaf.ndim == 4}
   if not kernels:
     raise errors.ConfigError(
-      'convolution_transpose needs convolutions that train, this model has '
-      f'only {", ".join(live)}'
+      f'it needs convolutions that train, this model has only {", ".join(live)}'
     )
   for path, leaf in kernels.items():
     if leaf.shape[0] != leaf.shape[1]:
       raise errors.ConfigError(
-        f'convolution_transpose needs square windows, {path} is {leaf.shape}'
+        f'it needs square windows, {path} is {leaf.shape}'
       )
     live[path] = jnp.swapaxes(leaf, 0, 1)
   return trees.merge(frozen, live)

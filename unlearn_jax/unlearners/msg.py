@@ -107,7 +107,7 @@ def _kernels(model, params, x, live) -> list[str]:
   ]
   if not dense:
     raise errors.ConfigError(
-      'msg draws kernels before the last block anew, and none of them trains: '
+      'it draws kernels before the last block anew, and none of them trains: '
       f'{", ".join(live)}'
     )
   return dense
