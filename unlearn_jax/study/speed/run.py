@@ -17,6 +17,7 @@ from absl import logging
 from unlearn_jax import devices, errors, files
 from unlearn_jax.exact import recipe as recipe_lib
 from unlearn_jax.study.speed import (
+  attacks,
   fleets,
   loops,
   pairs,
@@ -32,6 +33,7 @@ _PLAIN = {
   'planning': systems.planning,
   'devices': placement.devices,
   'fleet': fleets.fleet,
+  'attacks': attacks.attacks,
   'scale': scale.scale,
 }
 _OF_RECIPE = {
