@@ -183,7 +183,8 @@ def share(value: Any, source: int = 0) -> Any:
 
   Collective: all processes call it together, with the same `source`. What
   travels is bytes, and not the arrays in `value`: jax broadcasts by adding,
-  and 0.0 + -0.0 is another word than -0.0.
+  and 0.0 + -0.0 is another word than -0.0. They are pickled, which is for
+  processes of one program alone: nothing that was pickled is ever on a disk.
   """
   if jax.process_count() == 1:
     return value
