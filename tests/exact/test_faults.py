@@ -325,7 +325,7 @@ def test_a_stage_that_cannot_be_read_is_not_replaced_by_an_old_one(
   def refuse(*unused, **also):
     raise errors.CheckpointError('no such bytes')
 
-  system._kept.clear()
+  system._shelf._kept.clear()
   with monkeypatch.context() as patch:
     patch.setattr(system._store, 'load', refuse)
     with pytest.raises(errors.CheckpointError, match='no such bytes'):

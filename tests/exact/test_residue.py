@@ -136,7 +136,7 @@ def test_no_stage_on_the_disk_has_seen_who_was_erased(system):
     facts = system._store.facts(wanted[str(stage)])
     assert facts['stage'] == str(stage)
     # The name follows from those who are alive, and from nobody else.
-    derived = stages.name(system._recipe_digest, stage, roots)
+    derived = stages.name(system._shelf.recipe_digest, stage, roots)
     assert derived == facts['name'] == wanted[str(stage)]
     parent = stage.parent and wanted[str(stage.parent)]
     assert facts['parent'] == parent
