@@ -12,9 +12,9 @@ Expected, at the least accuracy of .8: 10 shards of 2 slices in one order, repai
 every day, hour, quarter of an hour and at once for 10, 100, 1,000 and 3,000
 requests a day (80.6 to 81.3 %, 2.4 to 3.8 device seconds a served request); SISA
 costs 15 to 16 and serves at 83.2 to 83.6 %, full retraining 39 to 148. Of the
-real run: samples and depths exactly as predicted, CPU time within 10 % in each of
-four streams, wall-clock time -31 to +12 % off on a machine that others used.
-A minute on 2 CPU cores, and four for `live.py` on 2 busy ones.
+real run: samples and depths exactly as predicted; in three runs of four streams on
+idle cores CPU time was -12.5 to +12.8 % off, the wall clock -13.8 to +12.3 %.
+A minute on 2 CPU cores, and 76 seconds for `live.py`.
 Variants: `:skewed`, a tenth of the examples makes nine tenths of the requests;
 `:owners`, one unit in five is an owner of 20 rows; `:smoke`, few of everything.
 """
