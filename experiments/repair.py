@@ -4,8 +4,9 @@ r"""Trains what deletions and additions have left missing, and only that.
 
 Afterwards the system is bit for bit one that never saw the deleted examples,
 and no file of it depends on them; `audit.py --level=E3` checks it. Each request
-that is erased by that gets a certificate, for `verify.py`. Stages that another machine or another version
-of jax has made cannot be compared bit for bit here; --rebuild makes them anew.
+that is erased by that gets a certificate, for `verify.py`. Stages that another
+machine or another version of jax has made cannot be compared bit for bit here;
+--rebuild makes them anew.
 """
 
 import door

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from unlearn_jax import errors, operations
+from unlearn_jax import errors, operations, worth
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = 'configs/sisa_digits.py:smoke'
@@ -110,6 +110,37 @@ def test_a_second_process_compiles_nothing(trained, tmp_path):
   assert again['trained'] == again['stages'] and programs() == before
   first = json.loads((trained / 'train.json').read_text())
   assert again['digest'] == first['digest']
+
+
+def test_a_request_that_comes_after_a_repair_does_not_fail_it(
+  tmp_path, monkeypatch
+):
+  workdir = str(tmp_path / 's')
+  operations.train(_RECIPE, workdir)
+  operations.delete(workdir, ids=['3'])
+  scores = worth.scores
+
+  def slowly(system):
+    operations.delete(workdir, ids=['174'])  # by another process
+    return scores(system)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(worth, 'scores', slowly)
+    first = operations.repair(workdir)
+  assert (first['erased'], first['certificates']) == (1, [])
+  assert first['trained'] and first['digest'] is None
+  second = operations.repair(workdir)
+  assert len(second['certificates']) == second['erased'] == 1
+  assert second['digest']
+  assert operations.certificate(workdir, 2)['request'] == 2
+
+
+_RECIPE = {
+  'data': {'name': 'digits'},
+  'model': {'name': 'linear'},
+  'shards': 2,
+  'slices': 2,
+}
 
 
 def test_the_worth_of_every_depth_ends_at_that_of_the_system(trained):

@@ -40,6 +40,10 @@ class CheckpointError(UnlearnError, RuntimeError):
   """A stored state that is missing, damaged or not what was asked for."""
 
 
+class StagesMissing(CheckpointError):
+  """Something that needs a whole system, while a repair is due."""
+
+
 class NotReproducible(UnlearnError, RuntimeError):
   """A machine that does not give the bits it gave before."""
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from unlearn_jax import devices, errors, files, inputs, types, worth
 from unlearn_jax.exact import audit as audit_lib
@@ -300,7 +301,7 @@ def _repair(system: system_lib.System, rebuild: bool = False) -> dict[str, Any]:
     'seconds': seconds,
     'served_depths': seen['served_depths'],
     'test': worth.scores(system),
-    'digest': system.digest(),
+    'digest': _digest(system),
     **_certified(system, sorted(_erased(seen) - before)),
     'device': devices.describe(),
   }
@@ -315,8 +316,27 @@ def _certified(
   system: system_lib.System, erased: Sequence[int]
 ) -> dict[str, Any]:
   """Writes a certificate for each of these requests; where they are."""
-  paths = [str(_certify(system, request)[0]) for request in erased]
+  paths = []
+  for request in erased:
+    try:
+      paths.append(str(_certify(system, request)[0]))
+    except errors.StagesMissing as missing:
+      logging.warning(
+        'no certificate of request %d yet: another one came meanwhile (%s); '
+        'after the next repair certificate.py makes it',
+        request,
+        missing,
+      )
   return {'erased': len(erased), 'certificates': paths, 'head': system.head()}
+
+
+def _digest(system: system_lib.System) -> str | None:
+  """Of the whole system; None when a request has come since it was whole."""
+  try:
+    return system.digest()
+  except errors.StagesMissing as missing:
+    logging.warning('no digest: a request came meanwhile (%s)', missing)
+    return None
 
 
 def _certify(

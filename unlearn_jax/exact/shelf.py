@@ -4,9 +4,10 @@ Nothing is decided here about requests, and nothing is trained: the books say
 who is left, and everything else follows from that and from the files.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -67,18 +68,28 @@ class Shelf:
     """Refuses while one of them is missing."""
     missing = [str(stage) for stage in self.missing(names, chosen)]
     if missing:
-      raise errors.CheckpointError(
+      raise errors.StagesMissing(
         f'{len(missing)} stage(s) are missing, repair first: {missing[:5]}'
       )
+
+  @contextlib.contextmanager
+  def _reading(self, names: Names) -> Iterator[None]:
+    """What another process has erased meanwhile is missing, not damaged."""
+    try:
+      yield
+    except errors.CheckpointError:
+      self.check(names)
+      raise
 
   def made(self, names: Names) -> list[list[str]]:
     """[stage, name, digest, seal of its files] of every stage; all exist."""
 
     def proofs():
-      return [
-        [str(stage), names[stage], *self.store.proof(names[stage])]
-        for stage in self.wanted
-      ]
+      with self._reading(names):
+        return [
+          [str(stage), names[stage], *self.store.proof(names[stage])]
+          for stage in self.wanted
+        ]
 
     return devices.from_lead(proofs)
 
@@ -93,8 +104,10 @@ class Shelf:
 
   def digest(self) -> str:
     """One digest over every derivable stage; all of them must exist."""
-    self.check(self.names())
-    text = json.dumps(self.digests(), sort_keys=True)
+    names = self.names()
+    self.check(names)
+    with self._reading(names):
+      text = json.dumps(self.digests(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
   def served(self) -> dict[str, str]:
