@@ -24,14 +24,14 @@ class Receipt:
 
 
 def answer(
-  found: books.Found, gone: Iterable[stages.Stage], depths: Iterable[int]
+  found: books.Found, gone: Sequence[str], depths: Sequence[int]
 ) -> dict[str, Any]:
   """What a request is told, now and whenever it is asked again."""
   return {
     'request': None,
     'deleted': len(found.positions),
     'already': found.already,
-    'gone': [str(stage) for stage in gone],
+    'gone': list(gone),
     'depths': list(depths),
   }
 

@@ -522,7 +522,8 @@ class System:
       gone = [stage for stage in self.wanted if before[stage] != after[stage]]
       chosen = self._shelf.chosen(after, have)
       depths = [stage.depth if stage else 0 for stage in chosen]
-      answers.extend(receipts.answer(each, gone, depths) for each in found)
+      told = [str(stage) for stage in gone]  # once: requests may be many
+      answers.extend(receipts.answer(each, told, depths) for each in found)
       stored = {s: before[s] for s in gone if before[s] in have}
       return receipts.facts(roots, self._records.roots(), stored), answers
 
