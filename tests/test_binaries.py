@@ -88,9 +88,9 @@ def test_every_config_explains_itself_and_has_its_variants(name):
         module.get_config(variant[1:])
 
 
-# Most of a study is compiled, and that takes a minute each; a quickstart is run
-# elsewhere.
-STUDIES = ['s3t_fashion'] + [
+# Most of a study is compiled, and that takes a minute each; so are models for
+# accelerators; a quickstart is run elsewhere.
+LONG = ['s3t_fashion', 's3t_cifar10', 'resnet_cifar10'] + [
   name for name in CONFIGS if name.split('_')[0] in ('dmm', 'bench', 'leaks')
 ]
 
@@ -98,7 +98,7 @@ STUDIES = ['s3t_fashion'] + [
 @pytest.mark.parametrize(
   'name',
   [
-    pytest.param(name, marks=pytest.mark.slow if name in STUDIES else ())
+    pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
     for name in CONFIGS
   ],
 )
@@ -137,6 +137,7 @@ def test_every_config_runs_a_tiny_step(name, tmp_path):
     assert summary['steps'] >= 1
 
 
+@pytest.mark.slow
 def test_a_backbone_can_be_pretrained_and_used(tmp_path):
   makers.write_idx(tmp_path)
   output = tmp_path / 'backbone.safetensors'

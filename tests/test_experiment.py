@@ -171,7 +171,9 @@ def _fit_in_a_process(workdir, *extra):
   )
 
 
-@pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+  'how', [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, how):
   whole = _fit_in_a_process(tmp_path / 'whole')
   process = _fit_in_a_process(tmp_path / 'cut')

@@ -277,7 +277,15 @@ print(s.digest())
 """
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize(
+  'kind',
+  [
+    pytest.param(
+      kind, marks=pytest.mark.slow if kind in ('cnn', 'additive') else ()
+    )
+    for kind in KINDS
+  ],
+)
 def test_a_fresh_process_on_a_clean_file_gives_the_same_digest(kind, tmp_path):
   seed = list(KINDS).index(kind)
   system, world = run_trial(seed, tmp_path)

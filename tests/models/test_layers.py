@@ -156,6 +156,7 @@ def test_residual_networks_have_their_published_size(kwargs, expected):
   assert trees.count(shapes) == expected
 
 
+@pytest.mark.slow
 def test_the_light_resnet_says_a_fifth_of_what_its_head_says():
   model = registry.make(
     'models', 'resnet', num_outputs=3, width=4, form='light', norm='batch'
