@@ -7,6 +7,7 @@ look at everything: there are no classes in a regression, and no trigger where
 nobody has poisoned.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -102,9 +103,15 @@ def judge(
     except errors.DataError as error:
       # Such as features that a ruined model has made all alike: a finding of
       # its own, and no reason to lose the other numbers.
-      logging.warning('%s says nothing here: %s', name, error)
+      _tell(name, str(error))
       rows.append({'metric': name, 'undefined': str(error)})
   return rows
+
+
+@functools.cache
+def _tell(name: str, why: str) -> None:
+  """Once: what is so for one method is so for most."""
+  logging.warning('%s says nothing here: %s', name, why)
 
 
 def distance(case: cases.Case, found: arena.Evidence) -> float:
