@@ -298,7 +298,10 @@ def _other(path, name):
   other = stages[stages.index(parts[1]) - 1]
   here = [n for n in _files(path) if n.startswith(f'stages/{parts[1]}/')]
   there = [n for n in _files(path) if n.startswith(f'stages/{other}/')]
-  return path / there[here.index(name)]
+  twin = '/'.join(('stages', other, *parts[2:]))
+  # Data are in files of random names, not of the same number in each stage.
+  some = there[min(here.index(name), len(there) - 1)]
+  return path / (twin if twin in there else some)
 
 
 def _contents(path, but):
