@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
+from tests.exact import tiny
 from unlearn_jax import errors, operations, worth
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -116,7 +117,7 @@ def test_a_request_that_comes_after_a_repair_does_not_fail_it(
   tmp_path, monkeypatch
 ):
   workdir = str(tmp_path / 's')
-  operations.train(_RECIPE, workdir)
+  operations.train(tiny.DIGITS, workdir)
   operations.delete(workdir, ids=['3'])
   scores = worth.scores
 
@@ -133,14 +134,6 @@ def test_a_request_that_comes_after_a_repair_does_not_fail_it(
   assert len(second['certificates']) == second['erased'] == 1
   assert second['digest']
   assert operations.certificate(workdir, 2)['request'] == 2
-
-
-_RECIPE = {
-  'data': {'name': 'digits'},
-  'model': {'name': 'linear'},
-  'shards': 2,
-  'slices': 2,
-}
 
 
 def test_the_worth_of_every_depth_ends_at_that_of_the_system(trained):

@@ -8,6 +8,14 @@ import numpy as np
 
 from unlearn_jax.exact import system as system_lib
 
+# The smallest of real data, with a test split.
+DIGITS = {
+  'data': {'name': 'digits'},
+  'model': {'name': 'linear'},
+  'shards': 2,
+  'slices': 2,
+}
+
 
 def write(path, ids, owners=None):
   """A file of examples whose rows are functions of nothing but their place."""

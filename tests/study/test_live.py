@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.exact import tiny
 from tests.exact.test_events import profile
 from unlearn_jax import errors, fields
 from unlearn_jax.exact import demand, events, planner, stages
@@ -18,10 +19,7 @@ from unlearn_jax.study.report import page
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = {
-  'data': {'name': 'digits'},
-  'model': {'name': 'linear'},
-  'shards': 2,
-  'slices': 2,
+  **tiny.DIGITS,
   'sequences': {'kind': 'cyclic', 'budget': 2},
   'batch_size': 128,
 }

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.exact import tiny
 from unlearn_jax import errors, files, operations
 from unlearn_jax.study.report import page, picture, tables
 
@@ -223,18 +224,10 @@ def test_a_study_of_matching(tmp_path):
   assert len(found['pictures']) == 2
 
 
-RECIPE = {
-  'data': {'name': 'digits'},
-  'model': {'name': 'linear'},
-  'shards': 2,
-  'slices': 2,
-}
-
-
 @pytest.fixture(scope='module')
 def system(tmp_path_factory):
   folder = tmp_path_factory.mktemp('page') / 's'
-  operations.train(RECIPE, str(folder))
+  operations.train(tiny.DIGITS, str(folder))
   gone = operations.delete(str(folder), ids=['3', '174'])['gone']
   operations.repair(str(folder))
   operations.audit(str(folder), 'E1')

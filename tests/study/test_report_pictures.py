@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.exact import tiny
 from unlearn_jax import operations, tour
 from unlearn_jax.study.report import (
   of_live,
@@ -17,13 +18,7 @@ from unlearn_jax.study.report import (
   system_plots,
 )
 
-RECIPE = {
-  'data': {'name': 'digits'},
-  'model': {'name': 'linear'},
-  'shards': 2,
-  'slices': 2,
-  'sequences': {'kind': 'cyclic', 'budget': 2},
-}
+RECIPE = {**tiny.DIGITS, 'sequences': {'kind': 'cyclic', 'budget': 2}}
 
 
 @pytest.fixture(scope='module')

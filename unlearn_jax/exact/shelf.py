@@ -93,12 +93,12 @@ class Shelf:
 
     return devices.from_lead(proofs)
 
-  def digests(self) -> dict[str, str]:
+  def digests(self, names: Names) -> dict[str, str]:
     """Digest of what each existing, derivable stage keeps."""
     have = self.store.names()
     return {
       str(stage): self.store.facts(name)['digest']
-      for stage, name in self.names().items()
+      for stage, name in names.items()
       if name in have
     }
 
@@ -107,7 +107,7 @@ class Shelf:
     names = self.names()
     self.check(names)
     with self._reading(names):
-      text = json.dumps(self.digests(), sort_keys=True)
+      text = json.dumps(self.digests(names), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
   def served(self) -> dict[str, str]:
@@ -146,11 +146,12 @@ class Shelf:
       except BaseException as error:
         # A shard that gives no answer, not one that must not be given.
         self.server.view = self.server.view.only(derivable)
-        vanished = bool(have - self.store.names())
         unread = isinstance(error, errors.CheckpointError)
         # Of a cluster each process reads for itself: it cannot look again.
-        if not (vanished and unread and jax.process_count() == 1):
+        alone = jax.process_count() == 1
+        if not (unread and alone and have - self.store.names()):
           raise
+        vanished = True
 
   def state(self, stage: stages.Stage, names: Names) -> program_lib.State:
     """A stage that exists, with what it stands on."""

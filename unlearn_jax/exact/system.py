@@ -281,7 +281,7 @@ class System:
 
   def digests(self) -> dict[str, str]:
     """Digest of what each existing, derivable stage keeps."""
-    return self._shelf.digests()
+    return self._shelf.digests(self.names())
 
   def digest(self) -> str:
     """One digest over every derivable stage; all of them must exist."""

@@ -78,8 +78,7 @@ def mean_gradient(
 
     return jax.grad(summed)(live)
 
-  sums = total(of_batch, rows)
-  return jax.tree.map(lambda leaf: leaf / jnp.maximum(rows.count, 1), sums)
+  return _per_row(total(of_batch, rows), rows)
 
 
 def squared_gradients(
@@ -124,5 +123,8 @@ def mean_of_gradients(
       lambda leaf: jnp.tensordot(batch.weight, function(leaf), 1), gradients
     )
 
-  sums = total(of_batch, rows, size)
+  return _per_row(total(of_batch, rows, size), rows)
+
+
+def _per_row(sums, rows: _passes.Rows):
   return jax.tree.map(lambda leaf: leaf / jnp.maximum(rows.count, 1), sums)

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn import svm
 
 from unlearn_jax import registry
+from unlearn_jax.metrics import _features
 from unlearn_jax.study.speed import pairs
 
 _MODELS = 2  # and as many oracles
@@ -66,11 +67,11 @@ def _svc(points: int, count: int) -> pairs.Row:
 
 
 def _points_of_libsvm(splits, labels, model: int) -> float:
-  sure = {}
-  for name, logits in splits.items():
-    exps = np.exp(logits[model] - logits[model].max(axis=1, keepdims=True))
-    y = labels[name]
-    sure[name] = (exps[np.arange(len(y)), y] / exps.sum(axis=1))[:, None]
+  one = slice(model, model + 1)
+  sure = {
+    name: _features.confidence(logits[one], labels[name][None]).T
+    for name, logits in splits.items()
+  }
   machine = svm.SVC(C=3, gamma='auto', kernel='rbf')  # as published
   machine.fit(
     np.concatenate([sure['retain'], sure['test']]),
